@@ -1,1 +1,38 @@
-//! Placeholder.
+//! The wire of Ringside: the types of remote write 1.0 and of our own
+//! messages, walkers that read a write request in place, and the names and
+//! rules that the filter and the sidecar must share.
+//!
+//! It owns no storage and no placement. Nothing here reads a clock, starts a
+//! thread or does I/O, so the crate also builds for wasm32. The walkers never
+//! panic: what is malformed comes back as a [`WireError`] with its offset.
+
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
+pub mod labels;
+pub mod remote_write;
+pub mod tenant;
+mod wire;
+
+pub use wire::{WireError, WireFault};
+
+/// The types of Prometheus remote write 1.0, as generated.
+pub mod prometheus {
+    include!(concat!(env!("OUT_DIR"), "/prometheus.rs"));
+}
+
+/// Our own messages between the filter and the sidecars, as generated.
+pub mod ringside {
+    include!(concat!(env!("OUT_DIR"), "/ringside.v1.rs"));
+}
+
+/// Request header by which the filter asks a sidecar for the list of refused series.
+pub const HEADER_REFUSALS: &str = "x-ringside-refusals";
+
+/// Content type of an answer that carries a [`ringside::WriteRefused`].
+pub const CONTENT_TYPE_REFUSED: &str = "application/x-protobuf;proto=ringside.v1.WriteRefused";
+
+/// The paths that take remote write. The first is Thanos', the others are aliases.
+pub const WRITE_PATHS: [&str; 3] = ["/api/v1/receive", "/api/v1/write", "/api/v1/push"];
+
+/// Default ceiling of a decompressed request body, in bytes.
+pub const DECODED_BYTES_MAX: usize = 32 << 20;

@@ -1,0 +1,91 @@
+//! Walks label fields: those of a time series, or a run of them that was cut
+//! out of one. Names and values stay bytes; whether they are valid UTF-8,
+//! unique or sorted is for the reader to judge.
+
+use crate::wire::{Cursor, WireError, len_tag};
+
+/// `TimeSeries.labels` and `Exemplar.labels`.
+pub(crate) const LABELS: u32 = len_tag(1);
+const NAME: u32 = len_tag(1);
+const VALUE: u32 = len_tag(2);
+const LABEL_KNOWN: u32 = 1 << 1 | 1 << 2;
+
+/// One label, as it stands in the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Label<'a> {
+    /// The name; empty where the sender left it out.
+    pub name: &'a [u8],
+    /// The value; empty where the sender left it out.
+    pub value: &'a [u8],
+}
+
+impl<'a> Label<'a> {
+    /// Reads the body of a label field. As protobuf has it, the last of a repeated field counts.
+    #[inline]
+    fn parse(mut cursor: Cursor<'a>) -> Result<Self, WireError> {
+        let mut label = Label { name: &[], value: &[] };
+        while !cursor.is_empty() {
+            let at = cursor;
+            match cursor.tag()? {
+                NAME => label.name = cursor.bytes()?,
+                VALUE => label.value = cursor.bytes()?,
+                tag => cursor.skip(&at, tag, LABEL_KNOWN)?,
+            }
+        }
+        Ok(label)
+    }
+}
+
+/// Iterates over the labels among the fields of a message. It ends after the first error.
+#[derive(Debug, Clone)]
+pub struct LabelIter<'a> {
+    cursor: Cursor<'a>,
+    /// Field numbers with a fixed wire type in the message around the labels.
+    known: u32,
+}
+
+impl<'a> LabelIter<'a> {
+    #[inline]
+    pub(crate) fn new(cursor: Cursor<'a>, known: u32) -> Self {
+        Self { cursor, known }
+    }
+
+    #[inline]
+    fn advance(&mut self) -> Result<Option<Label<'a>>, WireError> {
+        while !self.cursor.is_empty() {
+            let at = self.cursor;
+            match self.cursor.tag()? {
+                LABELS => {
+                    let bytes = self.cursor.bytes()?;
+                    let offset = self.cursor.offset() - bytes.len();
+                    return Label::parse(Cursor::new(bytes, offset)).map(Some);
+                }
+                tag => self.cursor.skip_among_len(&at, tag, self.known)?,
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<'a> Iterator for LabelIter<'a> {
+    type Item = Result<Label<'a>, WireError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.advance();
+        if item.is_err() {
+            self.cursor.stop();
+        }
+        item.transpose()
+    }
+}
+
+impl std::iter::FusedIterator for LabelIter<'_> {}
+
+/// Walks a run of label fields, tags included, such as
+/// [`TimeSeries::label_bytes`](crate::remote_write::TimeSeries::label_bytes) gives.
+/// Offsets of errors count from the start of the run.
+#[inline]
+pub fn label_fields(bytes: &[u8]) -> LabelIter<'_> {
+    LabelIter::new(Cursor::new(bytes, 0), 1 << 1)
+}
