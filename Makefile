@@ -1,0 +1,65 @@
+# The commands of the project, the same on a desk and in .ci/run. What a command needs it installs by
+# scripts/tools, into .tools/ of this checkout, or it fails with the line that installs it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Packages that build natively and need no running programs.
+UNIT := --workspace --exclude ringside-filter --exclude ringside-e2e
+
+# End-to-end tests start several processes each.
+E2E_THREADS ?= 2
+
+.PHONY: help build wasm demo test test-unit test-wasm test-e2e test-deploy lint doc fmt
+
+help: ## these lines
+	@awk -F ' ## ' '/^[a-z0-9-]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the sidecar binary, release build: target/release/ringside
+	cargo build --release -p ringside
+
+wasm: ## the module for Envoy
+	scripts/tools wasm
+	scripts/build-wasm
+
+demo: ## the whole system on this machine, with load, a killed sidecar and a check of every sample
+	@echo "demo: programs, then two builds (some minutes the first time), then the demo itself"
+	scripts/tools envoy prometheus s3 wasm
+	cargo build --release -p ringside -p ringside-e2e
+	scripts/build-wasm
+	cargo run --quiet --release -p ringside-e2e --bin demo
+
+test: test-unit test-wasm test-e2e ## everything below
+
+test-unit: ## unit and property tests, natively
+	cargo test $(UNIT)
+
+test-wasm: ## the tests of placement and of the write path under wasm, in Node
+	scripts/tools wasm wasm-bindgen
+	scripts/test-wasm
+
+test-e2e: wasm ## real Envoy, Prometheus and S3 around our binaries; the Kubernetes files too
+	scripts/tools envoy prometheus s3 k8s
+	cargo build -p ringside
+	RUST_TEST_THREADS=$(E2E_THREADS) cargo test -p ringside-e2e
+
+test-deploy: ## the Kubernetes files: against their schemas, each other and the binary
+	scripts/tools k8s
+	cargo build -p ringside
+	cargo test -p ringside-e2e --test deploy
+
+lint: ## format, clippy natively and for wasm, shell scripts, licences
+	cargo fmt --all --check
+	cargo clippy --workspace --exclude ringside-filter --all-targets -- -D warnings
+	scripts/lint-wasm
+	scripts/tools shellcheck deny
+	.tools/bin/shellcheck -x $$(grep -lE '^#!/usr/bin/env bash|^# shellcheck shell=bash' scripts/* .ci/*)
+	.tools/bin/cargo-deny --log-level warn check licenses bans sources
+
+doc: ## the documentation of the code; a warning fails
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps $(UNIT) --document-private-items
+
+fmt: ## format the code
+	cargo fmt --all
