@@ -50,12 +50,13 @@ test-deploy: ## the Kubernetes files: against their schemas, each other and the 
 	cargo build -p ringside
 	cargo test -p ringside-e2e --test deploy
 
-lint: ## format, clippy natively and for wasm, shell scripts, licences
+lint: ## format, clippy natively and for wasm, shell scripts, image files, licences
 	cargo fmt --all --check
 	cargo clippy --workspace --exclude ringside-filter --all-targets -- -D warnings
 	scripts/lint-wasm
-	scripts/tools shellcheck deny
-	.tools/bin/shellcheck -x $$(grep -lE '^#!/usr/bin/env bash|^# shellcheck shell=bash' scripts/* .ci/*)
+	scripts/tools shellcheck hadolint deny
+	.tools/bin/shellcheck -x $$(grep -lE '^#!/usr/bin/env bash|^# shellcheck shell=bash' scripts/* .ci/* deploy/images/*)
+	.tools/bin/hadolint $(addprefix deploy/images/Dockerfile.,sidecar envoy filter)
 	.tools/bin/cargo-deny --log-level warn check licenses bans sources
 
 doc: ## the documentation of the code; a warning fails
