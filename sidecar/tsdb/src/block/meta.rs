@@ -1,0 +1,144 @@
+//! `meta.json`: what a block holds and what it was made from. Keys and their order are Prometheus'.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::error::Error;
+use crate::layout;
+
+/// The file's name in a block directory.
+pub const META_FILE: &str = "meta.json";
+/// The only version there is.
+pub const META_VERSION: u32 = 1;
+
+/// A block's description. Unknown keys are passed over, as Prometheus passes over them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Meta {
+    /// Also the directory's name.
+    pub ulid: Ulid,
+    /// Oldest time that the block may hold, milliseconds, inclusive.
+    pub min_time: i64,
+    /// Newest time, milliseconds, exclusive.
+    pub max_time: i64,
+    /// Counts.
+    #[serde(default)]
+    pub stats: Stats,
+    /// Where the block came from.
+    pub compaction: Compaction,
+    /// [`META_VERSION`].
+    pub version: u32,
+}
+
+/// Counts of a block; zeros are left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Stats {
+    /// Samples of every kind.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub num_samples: u64,
+    /// Float samples among them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub num_float_samples: u64,
+    /// Native histograms among them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub num_histogram_samples: u64,
+    /// Series.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub num_series: u64,
+    /// Chunks.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub num_chunks: u64,
+    /// Deleted intervals.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub num_tombstones: u64,
+}
+
+/// A block's ancestry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Compaction {
+    /// 1 for a block cut from the head.
+    pub level: u32,
+    /// The level 1 blocks that it holds; itself for a block cut from the head.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Ulid>,
+    /// Remarks such as `from-out-of-order`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(v: &u64) -> bool {
+    *v == 0
+}
+
+impl Meta {
+    /// Reads a block directory's meta.json, and checks that it describes that directory.
+    pub fn read(block_dir: &Path) -> Result<Self, Error> {
+        let path = block_dir.join(META_FILE);
+        let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let meta: Self = serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&path, 0, e))?;
+        if meta.version != META_VERSION {
+            return Err(Error::corrupt(&path, 0, format!("version {} is unknown", meta.version)));
+        }
+        if block_dir.file_name().and_then(|name| name.to_str()) != Some(meta.ulid.to_string().as_str()) {
+            return Err(Error::corrupt(&path, 0, format!("it describes block {}", meta.ulid)));
+        }
+        Ok(meta)
+    }
+}
+
+/// The complete blocks of a tenant, oldest first, and the directories that could not be read.
+pub(crate) fn read_all(dir: &Path) -> Result<(Vec<Meta>, Vec<Error>), Error> {
+    let mut metas = Vec::new();
+    let mut bad = Vec::new();
+    for (_, path) in layout::block_dirs(dir).map_err(Error::io("list", dir))? {
+        match Meta::read(&path) {
+            Ok(meta) => metas.push(meta),
+            Err(e) => bad.push(e),
+        }
+    }
+    metas.sort_by_key(|meta| (meta.min_time, meta.max_time, meta.ulid));
+    Ok((metas, bad))
+}
+
+/// Prometheus' form of JSON: indented by tabs.
+pub fn to_json<T: Serialize>(value: &T) -> serde_json::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, formatter))?;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_as_prometheus_writes_it() {
+        let ulid = Ulid::from_string("01ARZ3NDEKTSV4RRFFQ69G5FAV").unwrap();
+        let meta = Meta {
+            ulid,
+            min_time: 0,
+            max_time: 7_200_000,
+            stats: Stats {
+                num_samples: 1,
+                num_float_samples: 1,
+                num_series: 1,
+                num_chunks: 1,
+                ..Stats::default()
+            },
+            compaction: Compaction { level: 1, sources: vec![ulid], hints: Vec::new() },
+            version: META_VERSION,
+        };
+        let json = String::from_utf8(to_json(&meta).unwrap()).unwrap();
+        let expected = "{\n\t\"ulid\": \"01ARZ3NDEKTSV4RRFFQ69G5FAV\",\n\t\"minTime\": 0,\n\t\"maxTime\": 7200000,\n\t\
+            \"stats\": {\n\t\t\"numSamples\": 1,\n\t\t\"numFloatSamples\": 1,\n\t\t\"numSeries\": 1,\n\t\t\"numChunks\": 1\n\t},\n\t\
+            \"compaction\": {\n\t\t\"level\": 1,\n\t\t\"sources\": [\n\t\t\t\"01ARZ3NDEKTSV4RRFFQ69G5FAV\"\n\t\t]\n\t},\n\t\"version\": 1\n}";
+        assert_eq!(json, expected);
+        assert_eq!(serde_json::from_str::<Meta>(&json).unwrap(), meta);
+    }
+}

@@ -1,0 +1,299 @@
+//! Float chunks: delta-of-delta timestamps and XORed values, after "Gorilla: A Fast, Scalable, In-Memory Time
+//! Series Database" (Pelkonen et al., VLDB 2015) with Prometheus' bit widths. Layout: `docs/format/chunks.md`.
+//!
+//! Owns the bytes of one chunk. When a chunk is full is the head's to say.
+
+use super::bstream::{BitReader, put_bits};
+use crate::encoding::{put_uvarint, put_varint};
+
+/// The most bytes that one more sample can add.
+pub(crate) const SAMPLE_BYTES_MAX: usize = 19;
+const NO_WINDOW: u8 = 0xff;
+
+/// A chunk that still grows. Empty until the first [`XorAppender::append`].
+#[derive(Debug, Clone)]
+pub(crate) struct XorAppender {
+    bytes: Vec<u8>,
+    t: i64,
+    delta: u64,
+    v: u64,
+    /// Unused low bits in the last byte.
+    free: u8,
+    leading: u8,
+    trailing: u8,
+}
+
+impl Default for XorAppender {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), t: 0, delta: 0, v: 0, free: 0, leading: NO_WINDOW, trailing: 0 }
+    }
+}
+
+impl XorAppender {
+    /// The number of samples.
+    #[inline]
+    pub(crate) fn count(&self) -> u16 {
+        match self.bytes.first_chunk::<2>() {
+            Some(count) => u16::from_be_bytes(*count),
+            None => 0,
+        }
+    }
+
+    /// The chunk's bytes so far, a complete chunk at any time; empty without samples.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Time and value bits of the newest sample; zeros without samples.
+    #[inline]
+    pub(crate) fn last(&self) -> (i64, u64) {
+        (self.t, self.v)
+    }
+
+    /// Takes the finished bytes and leaves an empty appender.
+    pub(crate) fn finish(&mut self) -> Box<[u8]> {
+        std::mem::take(self).bytes.into_boxed_slice()
+    }
+
+    /// Adds a sample newer than all before. At most 65,535 samples fit; the head cuts far below that.
+    #[inline]
+    pub(crate) fn append(&mut self, t: i64, value: f64) {
+        let bits = value.to_bits();
+        let count = self.count();
+        match count {
+            0 => {
+                self.bytes.reserve(24);
+                self.bytes.extend_from_slice(&[0, 0]);
+                put_varint(&mut self.bytes, t);
+                put_bits(&mut self.bytes, &mut self.free, bits, 64);
+            }
+            1 => {
+                self.delta = t.wrapping_sub(self.t) as u64;
+                put_uvarint(&mut self.bytes, self.delta);
+                self.put_value(bits);
+            }
+            _ => {
+                let delta = t.wrapping_sub(self.t) as u64;
+                let dod = delta.wrapping_sub(self.delta) as i64;
+                self.delta = delta;
+                let (prefix, prefix_bits, width) = match dod {
+                    0 => (0, 1, 0),
+                    -8191..=8192 => (0b10, 2, 14),
+                    -65535..=65536 => (0b110, 3, 17),
+                    -524287..=524288 => (0b1110, 4, 20),
+                    _ => (0b1111, 4, 64),
+                };
+                put_bits(&mut self.bytes, &mut self.free, prefix, prefix_bits);
+                if width > 0 {
+                    put_bits(&mut self.bytes, &mut self.free, dod as u64, width);
+                }
+                self.put_value(bits);
+            }
+        }
+        self.t = t;
+        self.v = bits;
+        if let Some(head) = self.bytes.first_chunk_mut::<2>() {
+            *head = (count + 1).to_be_bytes();
+        }
+    }
+
+    #[inline]
+    fn put_value(&mut self, bits: u64) {
+        let xor = bits ^ self.v;
+        if xor == 0 {
+            put_bits(&mut self.bytes, &mut self.free, 0, 1);
+            return;
+        }
+        let leading = (xor.leading_zeros() as u8).min(31);
+        let trailing = xor.trailing_zeros() as u8;
+        if self.leading != NO_WINDOW && leading >= self.leading && trailing >= self.trailing {
+            put_bits(&mut self.bytes, &mut self.free, 0b10, 2);
+            let width = 64 - u32::from(self.leading) - u32::from(self.trailing);
+            put_bits(&mut self.bytes, &mut self.free, xor >> self.trailing, width);
+            return;
+        }
+        self.leading = leading;
+        self.trailing = trailing;
+        let width = 64 - u32::from(leading) - u32::from(trailing);
+        let header = (0b11 << 11) | (u64::from(leading) << 6) | u64::from(width & 63);
+        put_bits(&mut self.bytes, &mut self.free, header, 13);
+        put_bits(&mut self.bytes, &mut self.free, xor >> trailing, width);
+    }
+}
+
+/// Why a chunk's bytes are not samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("XOR chunk ends inside sample {sample} of {count}")]
+pub(crate) struct XorError {
+    /// Position of the sample that could not be read.
+    pub(crate) sample: u16,
+    /// How many the chunk claims.
+    pub(crate) count: u16,
+}
+
+/// Iterates over `(time, value)` of a chunk's bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct XorIter<'a> {
+    bits: BitReader<'a>,
+    count: u16,
+    read: u16,
+    t: i64,
+    delta: u64,
+    v: u64,
+    leading: u8,
+    trailing: u8,
+}
+
+impl<'a> XorIter<'a> {
+    /// Reads the bytes of one chunk, its two count bytes included.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        let mut bits = BitReader::new(bytes);
+        let count = bits.bits(16).unwrap_or(0) as u16;
+        Self { bits, count, read: 0, t: 0, delta: 0, v: 0, leading: 0, trailing: 0 }
+    }
+
+    fn sample(&mut self) -> Option<(i64, f64)> {
+        match self.read {
+            0 => {
+                self.t = self.bits.varint()?;
+                self.v = self.bits.bits(64)?;
+            }
+            1 => {
+                self.delta = self.bits.uvarint()?;
+                self.t = self.t.wrapping_add(self.delta as i64);
+                self.value()?;
+            }
+            _ => {
+                let dod = self.delta_of_delta()?;
+                self.delta = self.delta.wrapping_add(dod as u64);
+                self.t = self.t.wrapping_add(self.delta as i64);
+                self.value()?;
+            }
+        }
+        self.read += 1;
+        Some((self.t, f64::from_bits(self.v)))
+    }
+
+    fn delta_of_delta(&mut self) -> Option<i64> {
+        let mut ones = 0;
+        while ones < 4 && self.bits.bit()? {
+            ones += 1;
+        }
+        let width = match ones {
+            0 => return Some(0),
+            1 => 14,
+            2 => 17,
+            3 => 20,
+            _ => return Some(self.bits.bits(64)? as i64),
+        };
+        let raw = self.bits.bits(width)? as i64;
+        Some(if raw > 1 << (width - 1) { raw - (1 << width) } else { raw })
+    }
+
+    fn value(&mut self) -> Option<()> {
+        if !self.bits.bit()? {
+            return Some(());
+        }
+        if self.bits.bit()? {
+            self.leading = self.bits.bits(5)? as u8;
+            let width = match self.bits.bits(6)? as u8 {
+                0 => 64,
+                width => width,
+            };
+            self.trailing = 64u8.checked_sub(self.leading)?.checked_sub(width)?;
+        }
+        let width = 64 - u32::from(self.leading) - u32::from(self.trailing);
+        self.v ^= self.bits.bits(width)? << self.trailing;
+        Some(())
+    }
+}
+
+impl Iterator for XorIter<'_> {
+    type Item = Result<(i64, f64), XorError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.read >= self.count {
+            return None;
+        }
+        let sample = self.sample();
+        if sample.is_none() {
+            let error = XorError { sample: self.read, count: self.count };
+            self.read = self.count;
+            return Some(Err(error));
+        }
+        sample.map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn encode(samples: &[(i64, f64)]) -> Vec<u8> {
+        let mut appender = XorAppender::default();
+        for &(t, v) in samples {
+            let before = appender.bytes().len();
+            appender.append(t, v);
+            if before > 0 {
+                assert!(appender.bytes().len() - before <= SAMPLE_BYTES_MAX);
+            }
+        }
+        appender.bytes().to_vec()
+    }
+
+    fn bits(samples: &[(i64, f64)]) -> Vec<(i64, u64)> {
+        samples.iter().map(|(t, v)| (*t, v.to_bits())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn samples_round_trip(start in -1_000_000_000_000i64..2_000_000_000_000,
+                              steps in proptest::collection::vec((1i64..2_000_000, any::<u64>()), 0..300)) {
+            let mut t = start;
+            let samples: Vec<_> = steps.iter().map(|&(dt, v)| { t += dt; (t, f64::from_bits(v)) }).collect();
+            let bytes = encode(&samples);
+            let back: Result<Vec<_>, _> = XorIter::new(&bytes).collect();
+            prop_assert_eq!(bits(&back.unwrap()), bits(&samples));
+        }
+
+        #[test]
+        fn any_bytes_end(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(XorIter::new(&bytes).count() <= usize::from(u16::MAX));
+        }
+    }
+
+    #[test]
+    fn the_edges_of_every_width_round_trip() {
+        for dod in [
+            0,
+            1,
+            -1,
+            -8191,
+            8192,
+            -8192,
+            8193,
+            -65535,
+            65536,
+            -65536,
+            65537,
+            -524287,
+            524288,
+            524289,
+            1 << 40,
+        ] {
+            let base = 1_000_000_000_000i64;
+            let samples = [(base, 1.0), (base + (2 << 40), 1.5), (base + (4 << 40) + dod, f64::NAN)];
+            let bytes = encode(&samples);
+            let back: Vec<_> = XorIter::new(&bytes).map(Result::unwrap).collect();
+            assert_eq!(bits(&back), bits(&samples), "dod {dod}");
+        }
+    }
+
+    #[test]
+    fn regular_samples_are_small() {
+        let samples: Vec<_> = (0..120).map(|i| (1_700_000_000_000 + i * 15_000, i as f64)).collect();
+        assert!(encode(&samples).len() < 300);
+    }
+}

@@ -1,0 +1,114 @@
+//! What can go wrong with a tenant's storage, and why a single series is refused.
+//!
+//! [`Error`] is ours: the request is not acknowledged and may be retried. [`Refusal`] is the sender's: a retry of
+//! the same sample cannot succeed. Which status each becomes is the sidecar's to say.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A failure of the storage itself.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused an operation on a file.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was attempted, for example `write`.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// A file is not what its format demands, at a place where repair would lose acknowledged data.
+    #[error("{} is corrupt at byte {offset}: {what}", path.display())]
+    Corrupt {
+        /// The damaged file.
+        path: PathBuf,
+        /// Where in the file.
+        offset: u64,
+        /// What was found.
+        what: String,
+    },
+    /// A file holds data of a kind that this version cannot keep; opening it would lose that data.
+    #[error("{} holds {what}, which this version cannot read; it is left untouched", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The kind of data.
+        what: &'static str,
+    },
+    /// A write or fsync of the WAL failed before, so nothing is acknowledged until the tenant is opened again.
+    #[error("the write-ahead log failed and the tenant takes no writes until it is reopened: {0}")]
+    Poisoned(#[source] Arc<Error>),
+    /// An operation panicked and left memory in an unknown state.
+    #[error("an earlier operation panicked; the tenant must be reopened")]
+    Broken,
+    /// The storage was closed.
+    #[error("the storage is closed")]
+    Closed,
+}
+
+impl Error {
+    pub(crate) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
+        move |e| Error::Io { action, path: path.to_owned(), source: Arc::new(e) }
+    }
+
+    pub(crate) fn corrupt(path: &Path, offset: u64, what: impl ToString) -> Error {
+        Error::Corrupt { path: path.to_owned(), offset, what: what.to_string() }
+    }
+}
+
+/// Why one series or one sample was not taken. Times are milliseconds since the epoch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The label set cannot name a series.
+    #[error("invalid labels: {reason} in {series}")]
+    InvalidLabels {
+        /// The labels as far as they could be read.
+        series: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// The series has a newer sample.
+    #[error("out of order sample: {series} has a sample at {last_ms}, got {t_ms}")]
+    OutOfOrder {
+        /// The series.
+        series: String,
+        /// The refused sample's time.
+        t_ms: i64,
+        /// The newest sample's time.
+        last_ms: i64,
+    },
+    /// The series has another value at this time.
+    #[error("duplicate sample for timestamp: {series} has another value at {t_ms}")]
+    DuplicateTimestamp {
+        /// The series.
+        series: String,
+        /// The time of both samples.
+        t_ms: i64,
+    },
+    /// Older than the head accepts.
+    #[error("out of bounds: {series} at {t_ms} is older than the oldest accepted time {bound_ms}")]
+    OutOfBounds {
+        /// The series.
+        series: String,
+        /// The refused sample's time.
+        t_ms: i64,
+        /// The oldest time still accepted.
+        bound_ms: i64,
+    },
+    /// Further ahead of this machine's clock than allowed.
+    #[error("too far in the future: {series} at {t_ms} is past the newest accepted time {bound_ms}")]
+    TooFarInFuture {
+        /// The series.
+        series: String,
+        /// The refused sample's time.
+        t_ms: i64,
+        /// The newest time accepted now.
+        bound_ms: i64,
+    },
+}

@@ -1,0 +1,167 @@
+//! Takes one request's samples: finds or creates each series, judges each sample, stores it, and queues the WAL
+//! records, all under the head's lock and without touching a file. Durability is waited for afterwards.
+
+use std::sync::MutexGuard;
+
+use super::{Head, series_key};
+use crate::error::{Error, Refusal};
+use crate::record::SamplesEncoder;
+use crate::wal::{Position, Wal};
+
+/// A series found by [`Appender::series`]; means nothing to another appender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SeriesRef(u32);
+
+/// One request being appended. What it accepted is kept whether it is committed or dropped; only
+/// [`Pending::wait`] says that it is durable.
+#[derive(Debug)]
+pub struct Appender<'a> {
+    head: MutexGuard<'a, Head>,
+    wal: &'a Wal,
+    samples: SamplesEncoder,
+    created: Vec<u32>,
+    /// Samples older than this are out of bounds.
+    oldest_ms: i64,
+    /// Samples newer than this are too far in the future.
+    newest_ms: i64,
+    queued: bool,
+}
+
+/// An appended request that is not yet known to be durable.
+#[derive(Debug)]
+#[must_use = "an append is acknowledged only after wait() returns Ok"]
+pub struct Pending<'a> {
+    wal: &'a Wal,
+    position: Position,
+}
+
+impl Pending<'_> {
+    /// Blocks until all that the request stored, and all that it found stored already, is durable as
+    /// [`crate::Options::wal_sync`] says. After an error nothing of the request is acknowledged.
+    pub fn wait(self) -> Result<(), Error> {
+        self.wal.wait(self.position)
+    }
+}
+
+impl<'a> Appender<'a> {
+    pub(crate) fn new(mut head: MutexGuard<'a, Head>, wal: &'a Wal, newest_ms: i64) -> Self {
+        let samples = std::mem::take(&mut head.samples_record);
+        let oldest_ms = head.oldest_accepted();
+        Self { head, wal, samples, created: Vec::new(), oldest_ms, newest_ms, queued: false }
+    }
+
+    /// Finds or creates the series with these labels: a run of remote-write 1.0 label fields. Sorted, shortest
+    /// encodings of a known series are found by their hash without being decoded.
+    #[inline]
+    pub fn series(&mut self, label_bytes: &[u8]) -> Result<SeriesRef, Refusal> {
+        let hash = self.head.hasher.hash(label_bytes);
+        match self.head.find(hash, label_bytes) {
+            Some(slot) => Ok(SeriesRef(slot)),
+            None => self.resolve(label_bytes),
+        }
+    }
+
+    /// Decodes the labels, and creates the series if no other encoding of them is known.
+    #[cold]
+    fn resolve(&mut self, label_bytes: &[u8]) -> Result<SeriesRef, Refusal> {
+        let labels = series_key::parse(label_bytes)?;
+        let head = &mut *self.head;
+        let mut key = std::mem::take(&mut head.key);
+        key.clear();
+        series_key::encode(&labels, &mut key);
+        let hash = head.hasher.hash(&key);
+        let found = head.find(hash, &key);
+        head.key = key;
+        if let Some(slot) = found {
+            return Ok(SeriesRef(slot));
+        }
+        let reference = head.next_ref;
+        head.next_ref += 1;
+        let slot = head.create(reference, hash, &labels);
+        self.created.push(slot);
+        Ok(SeriesRef(slot))
+    }
+
+    /// Stores a float sample. A sample that is stored already with the same bits is accepted and not stored again.
+    #[inline]
+    pub fn float(&mut self, series: SeriesRef, t_ms: i64, value: f64) -> Result<(), Refusal> {
+        let head = &mut *self.head;
+        let Some(entry) = head.series.get_mut(series.0 as usize) else { return Ok(()) };
+        let newer = entry.last().is_none_or(|(last, _)| t_ms > last);
+        if !newer || t_ms < self.oldest_ms || t_ms > self.newest_ms {
+            return self.judge(series, t_ms, value);
+        }
+        head.counters.chunks_created += entry.push(t_ms, value, head.range);
+        head.counters.samples_appended += 1;
+        head.mint = head.mint.min(t_ms);
+        head.maxt = head.maxt.max(t_ms);
+        self.samples.push(entry.reference, t_ms, value);
+        Ok(())
+    }
+
+    /// Tells a harmless repetition from a sample that cannot be stored.
+    #[cold]
+    fn judge(&mut self, series: SeriesRef, t_ms: i64, value: f64) -> Result<(), Refusal> {
+        let head = &mut *self.head;
+        let Some(entry) = head.series.get(series.0 as usize) else { return Ok(()) };
+        let stored = entry.value_at(t_ms);
+        if stored == Some(value.to_bits()) {
+            head.counters.duplicates += 1;
+            return Ok(());
+        }
+        let last = entry.last();
+        let series = series_key::display(head.labels(entry));
+        let refusal = match (stored, last) {
+            (Some(_), _) => Refusal::DuplicateTimestamp { series, t_ms },
+            _ if t_ms > self.newest_ms => Refusal::TooFarInFuture { series, t_ms, bound_ms: self.newest_ms },
+            (None, Some((last_ms, _))) if t_ms >= self.oldest_ms => {
+                Refusal::OutOfOrder { series, t_ms, last_ms }
+            }
+            _ => Refusal::OutOfBounds { series, t_ms, bound_ms: self.oldest_ms },
+        };
+        match refusal {
+            Refusal::OutOfBounds { .. } | Refusal::TooFarInFuture { .. } => head.counters.out_of_bounds += 1,
+            _ => head.counters.out_of_order += 1,
+        }
+        Err(refusal)
+    }
+
+    /// Queues what was stored for the WAL and lets the head go. Wait on the result before acknowledging.
+    pub fn commit(mut self) -> Pending<'a> {
+        let wal = self.wal;
+        let position = self.queue();
+        Pending { wal, position }
+    }
+
+    /// Queues the records: series that got a sample, then samples. Series that got none are forgotten.
+    fn queue(&mut self) -> Position {
+        self.queued = true;
+        let head = &mut *self.head;
+        let mut record = std::mem::take(&mut head.series_record);
+        record.clear();
+        for slot in std::mem::take(&mut self.created) {
+            let Some(series) = head.series.get(slot as usize) else { continue };
+            if series.last().is_none() {
+                let reference = series.reference;
+                head.remove(slot as usize, i64::MIN);
+                head.retired.remove(&reference);
+                continue;
+            }
+            record.push(series.reference, series.labels.len(), head.labels(series));
+        }
+        let position = self.wal.queue([record.bytes(), self.samples.bytes()]);
+        head.series_record = record;
+        self.samples.clear();
+        head.samples_record = std::mem::take(&mut self.samples);
+        position
+    }
+}
+
+impl Drop for Appender<'_> {
+    /// The head has what was accepted, so the WAL must get it too, whatever became of the request.
+    fn drop(&mut self) {
+        if !self.queued {
+            self.queue();
+        }
+    }
+}

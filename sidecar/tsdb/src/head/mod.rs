@@ -1,0 +1,220 @@
+//! The newest part of a tenant's data, in memory: every series with its chunks, found by its labels.
+//!
+//! Owns what is accepted, and what is kept after a block was cut. Durability is [`crate::wal`]'s; everything here
+//! happens under one lock and touches no file.
+
+mod append;
+mod gc;
+mod series;
+mod series_key;
+mod symbols;
+
+use std::collections::HashMap;
+
+use hashbrown::HashTable;
+
+pub use append::{Appender, Pending, SeriesRef};
+pub(crate) use gc::{SLOTS_PER_STEP, TruncateStep};
+use series::range_end;
+pub(crate) use series::{Chunk, Series};
+pub(crate) use symbols::Symbols;
+
+use crate::record::{SampleEntry, SamplesEncoder, SeriesEncoder};
+use symbols::KeyHasher;
+
+/// What the head counts; each a total since the tenant was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Samples stored, exact duplicates not among them.
+    pub samples_appended: u64,
+    /// Samples that were already stored with the same value.
+    pub duplicates: u64,
+    /// Samples refused because the series has a newer one, or another value at that time.
+    pub out_of_order: u64,
+    /// Samples refused because they are older than the head accepts, or too far in the future.
+    pub out_of_bounds: u64,
+    /// Series created.
+    pub series_created: u64,
+    /// Series dropped after their data went into a block.
+    pub series_removed: u64,
+    /// Chunks begun.
+    pub chunks_created: u64,
+    /// Chunks dropped after their data went into a block.
+    pub chunks_removed: u64,
+}
+
+/// A tenant's head. Times are milliseconds.
+#[derive(Debug)]
+pub(crate) struct Head {
+    range: i64,
+    hasher: KeyHasher,
+    symbols: Symbols,
+    /// Slots; a vacant one has reference 0.
+    series: Vec<Series>,
+    vacant: Vec<u32>,
+    by_key: HashTable<u32>,
+    next_ref: u64,
+    mint: i64,
+    maxt: i64,
+    /// Nothing older is accepted: blocks have it.
+    min_valid: i64,
+    counters: Counters,
+    /// References in the WAL that name a series by another slot: reference to slot. Empty once replay is done.
+    replayed: HashMap<u64, u32>,
+    /// References whose series left the head, or got another reference, while samples of theirs may remain in
+    /// the WAL: reference to the newest time such a sample can have.
+    retired: HashMap<u64, i64>,
+    key: Vec<u8>,
+    samples_record: SamplesEncoder,
+    series_record: SeriesEncoder,
+}
+
+impl Head {
+    /// An empty head that accepts nothing older than `min_valid`.
+    pub(crate) fn new(range: i64, min_valid: i64) -> Self {
+        Self {
+            range,
+            hasher: KeyHasher::default(),
+            symbols: Symbols::default(),
+            series: Vec::new(),
+            vacant: Vec::new(),
+            by_key: HashTable::new(),
+            next_ref: 1,
+            mint: i64::MAX,
+            maxt: i64::MIN,
+            min_valid,
+            counters: Counters::default(),
+            replayed: HashMap::new(),
+            retired: HashMap::new(),
+            key: Vec::new(),
+            samples_record: SamplesEncoder::default(),
+            series_record: SeriesEncoder::default(),
+        }
+    }
+
+    /// Oldest and newest time stored; `None` while there is no sample.
+    pub(crate) fn time_range(&self) -> Option<(i64, i64)> {
+        (self.mint <= self.maxt).then_some((self.mint, self.maxt))
+    }
+
+    /// The end of the block that is due: the head spans one and a half ranges.
+    pub(crate) fn due(&self) -> Option<(i64, i64)> {
+        let (mint, maxt) = self.time_range()?;
+        (maxt.saturating_sub(mint) > self.range / 2 * 3).then(|| (mint, range_end(mint, self.range)))
+    }
+
+    /// The oldest time that a sample may have now.
+    pub(crate) fn oldest_accepted(&self) -> i64 {
+        self.min_valid.max(self.maxt.saturating_sub(self.range / 2))
+    }
+
+    /// Number of series.
+    pub(crate) fn series_count(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Totals since the head was made.
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The label strings.
+    pub(crate) fn symbols(&self) -> &Symbols {
+        &self.symbols
+    }
+
+    /// All slots; vacant ones have reference 0. A slot keeps its series until [`Self::truncate`] runs.
+    pub(crate) fn slots(&self) -> &[Series] {
+        &self.series
+    }
+
+    /// True if the WAL's checkpoint must keep this reference's series record for samples from `mint` on.
+    pub(crate) fn references(&self, mint: i64) -> std::collections::HashSet<u64> {
+        let live = self.series.iter().map(|series| series.reference).filter(|&reference| reference != 0);
+        live.chain(self.retired.iter().filter(|(_, expiry)| **expiry >= mint).map(|(r, _)| *r)).collect()
+    }
+
+    /// A series record of the WAL: creates the series, or makes its reference another name of a known one.
+    pub(crate) fn replay_series(&mut self, reference: u64, labels: &[(&[u8], &[u8])]) {
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        series_key::encode(labels, &mut key);
+        let hash = self.hasher.hash(&key);
+        let slot = match self.find(hash, &key) {
+            Some(slot) => {
+                if self.series.get(slot as usize).is_some_and(|series| series.reference != reference) {
+                    self.retired.insert(reference, i64::MIN);
+                }
+                slot
+            }
+            None => self.create(reference, hash, labels),
+        };
+        self.key = key;
+        self.next_ref = self.next_ref.max(reference.saturating_add(1));
+        self.replayed.insert(reference, slot);
+    }
+
+    /// A sample of the WAL. What a block has or an earlier record gave is passed over. False if no series record
+    /// named its series.
+    pub(crate) fn replay_sample(&mut self, sample: SampleEntry) -> bool {
+        let Some(&slot) = self.replayed.get(&sample.reference) else { return false };
+        if sample.t < self.min_valid {
+            return true;
+        }
+        if let Some(expiry) = self.retired.get_mut(&sample.reference) {
+            *expiry = sample.t.max(*expiry);
+        }
+        let Some(series) = self.series.get_mut(slot as usize) else { return false };
+        if series.last().is_none_or(|(last, _)| sample.t > last) {
+            self.counters.chunks_created += series.push(sample.t, sample.v, self.range);
+            self.mint = self.mint.min(sample.t);
+            self.maxt = self.maxt.max(sample.t);
+        }
+        true
+    }
+
+    /// Ends the replay: forgets what only it needs, and the series without a sample.
+    pub(crate) fn replay_done(&mut self) {
+        self.replayed = HashMap::new();
+        self.collect_empty(self.min_valid);
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
+        let matches = |&slot: &u32| {
+            self.series
+                .get(slot as usize)
+                .is_some_and(|series| series.hash == hash && series_key::matches(key, self.labels(series)))
+        };
+        self.by_key.find(hash, matches).copied()
+    }
+
+    /// Name and value pairs of a series, sorted by name.
+    #[inline]
+    pub(crate) fn labels<'a>(
+        &'a self,
+        series: &'a Series,
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone {
+        series.labels.iter().map(|&(n, v)| (self.symbols.text(n), self.symbols.text(v)))
+    }
+
+    fn create(&mut self, reference: u64, hash: u64, labels: &[(&[u8], &[u8])]) -> u32 {
+        let symbols = &mut self.symbols;
+        let labels = labels.iter().map(|(n, v)| (symbols.acquire(n), symbols.acquire(v))).collect();
+        let slot = match self.vacant.pop() {
+            Some(slot) => slot,
+            None => {
+                self.series.push(Series::default());
+                (self.series.len() - 1) as u32
+            }
+        };
+        if let Some(vacant) = self.series.get_mut(slot as usize) {
+            *vacant = Series::new(reference, hash, labels);
+        }
+        let series = &self.series;
+        self.by_key.insert_unique(hash, slot, |&s| series.get(s as usize).map_or(0, |series| series.hash));
+        self.counters.series_created += 1;
+        slot
+    }
+}

@@ -1,0 +1,198 @@
+//! What names a series: its label set in the one encoding that counts as canonical.
+//!
+//! The key is the run of label fields of a remote-write 1.0 `TimeSeries` as a careful sender writes it: sorted by
+//! name, no empty value, no duplicate, shortest varints. A sender's bytes that equal it need no decoding; any
+//! other encoding of the same labels is brought into this form first.
+
+use ringside_proto::labels::label_fields;
+
+use crate::encoding::put_uvarint;
+use crate::error::Refusal;
+
+/// A label set, sorted by name.
+pub(super) type Labels<'a> = Vec<(&'a [u8], &'a [u8])>;
+
+const LABEL: u8 = 0x0a;
+const NAME: u8 = 0x0a;
+const VALUE: u8 = 0x12;
+
+/// Appends the canonical key of labels that are sorted, unique and without empty values.
+pub(super) fn encode(labels: &[(&[u8], &[u8])], out: &mut Vec<u8>) {
+    for (name, value) in labels {
+        out.push(LABEL);
+        put_uvarint(out, label_len(name, value) as u64);
+        out.push(NAME);
+        put_uvarint(out, name.len() as u64);
+        out.extend_from_slice(name);
+        out.push(VALUE);
+        put_uvarint(out, value.len() as u64);
+        out.extend_from_slice(value);
+    }
+}
+
+/// True if `key` is the canonical key of `labels`.
+#[inline]
+pub(super) fn matches<'a>(key: &[u8], labels: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> bool {
+    let mut rest = key;
+    for (name, value) in labels {
+        let matched = strip_length(rest, LABEL, label_len(name, value))
+            .and_then(|rest| strip_length(rest, NAME, name.len()))
+            .and_then(|rest| rest.strip_prefix(name))
+            .and_then(|rest| strip_length(rest, VALUE, value.len()))
+            .and_then(|rest| rest.strip_prefix(value));
+        match matched {
+            Some(tail) => rest = tail,
+            None => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+/// Decodes label fields in any encoding and order into a valid label set.
+///
+/// Labels with an empty value are dropped, as Prometheus drops them. Refused: no label left, an empty or
+/// repeated name, names or values that are not UTF-8.
+pub(super) fn parse(bytes: &[u8]) -> Result<Labels<'_>, Refusal> {
+    let mut labels = Labels::new();
+    for label in label_fields(bytes) {
+        match label {
+            Ok(label) => labels.push((label.name, label.value)),
+            Err(_) => return Err(refuse(&labels, "the labels are not valid protobuf")),
+        }
+    }
+    labels.sort_by_key(|(name, _)| *name);
+    let reason = if labels.iter().any(|(name, _)| name.is_empty()) {
+        Some("a label has no name")
+    } else if labels.windows(2).any(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
+        Some("a label name is repeated")
+    } else if labels.iter().any(|(n, v)| std::str::from_utf8(n).is_err() || std::str::from_utf8(v).is_err()) {
+        Some("a label is not valid UTF-8")
+    } else if labels.iter().all(|(_, value)| value.is_empty()) {
+        Some("the label set is empty")
+    } else {
+        None
+    };
+    if let Some(reason) = reason {
+        return Err(refuse(&labels, reason));
+    }
+    labels.retain(|(_, value)| !value.is_empty());
+    Ok(labels)
+}
+
+/// `name{a="1", b="2"}`, cut off at a length that fits a message.
+pub(super) fn display<'a>(labels: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> String {
+    const CHARS_MAX: usize = 400;
+    let mut text = String::new();
+    for (_, value) in labels.clone().filter(|(name, _)| *name == b"__name__") {
+        text.push_str(&String::from_utf8_lossy(value));
+    }
+    text.push('{');
+    let mut separator = "";
+    for (name, value) in labels.filter(|(name, _)| *name != b"__name__") {
+        let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+        text.push_str(&format!("{separator}{name}={value:?}"));
+        separator = ", ";
+        if text.len() > CHARS_MAX {
+            break;
+        }
+    }
+    if let Some((cut, _)) = text.char_indices().nth(CHARS_MAX) {
+        text.truncate(cut);
+        text.push('…');
+    }
+    text.push('}');
+    text
+}
+
+fn refuse(labels: &Labels<'_>, reason: &'static str) -> Refusal {
+    Refusal::InvalidLabels { series: display(labels.iter().copied()), reason }
+}
+
+#[inline]
+fn label_len(name: &[u8], value: &[u8]) -> usize {
+    2 + uvarint_len(name.len()) + name.len() + uvarint_len(value.len()) + value.len()
+}
+
+#[inline]
+fn uvarint_len(v: usize) -> usize {
+    let bits = (usize::BITS - (v | 1).leading_zeros()) as usize;
+    bits.div_ceil(7)
+}
+
+/// Strips a tag and the shortest varint of `len`.
+#[inline]
+fn strip_length(bytes: &[u8], tag: u8, len: usize) -> Option<&[u8]> {
+    let (&first, mut rest) = bytes.split_first()?;
+    if first != tag {
+        return None;
+    }
+    let mut left = len;
+    loop {
+        let (&byte, tail) = rest.split_first()?;
+        rest = tail;
+        let expected = if left >= 0x80 { left as u8 | 0x80 } else { left as u8 };
+        if byte != expected {
+            return None;
+        }
+        if left < 0x80 {
+            return Some(rest);
+        }
+        left >>= 7;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(labels: &[(&str, &str)]) -> Vec<u8> {
+        let labels: Vec<_> = labels.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
+        let mut out = Vec::new();
+        encode(&labels, &mut out);
+        out
+    }
+
+    fn reason(labels: &[(&str, &str)]) -> &'static str {
+        match parse(&key(labels)) {
+            Err(Refusal::InvalidLabels { reason, .. }) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_matches_its_own_labels_only(
+            labels in proptest::collection::btree_map("[a-z]{1,200}", "[a-z]{1,300}", 1..6),
+            flip in any::<proptest::sample::Index>(),
+        ) {
+            let pairs: Vec<_> = labels.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            let mut bytes = key(&pairs);
+            let borrowed: Vec<_> = pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
+            prop_assert!(matches(&bytes, borrowed.iter().copied()));
+            prop_assert_eq!(parse(&bytes).unwrap(), borrowed.clone());
+            prop_assert!(!matches(&bytes[..bytes.len() - 1], borrowed.iter().copied()));
+            let at = flip.index(bytes.len());
+            bytes[at] ^= 1;
+            prop_assert!(!matches(&bytes, borrowed.iter().copied()));
+        }
+    }
+
+    #[test]
+    fn labels_are_sorted_and_empty_values_dropped() {
+        let bytes = key(&[("job", "x"), ("empty", ""), ("__name__", "up")]);
+        assert_eq!(parse(&bytes).unwrap(), [(b"__name__".as_slice(), b"up".as_slice()), (b"job", b"x")]);
+    }
+
+    #[test]
+    fn what_cannot_name_a_series_is_refused() {
+        assert_eq!(reason(&[]), "the label set is empty");
+        assert_eq!(reason(&[("a", "")]), "the label set is empty");
+        assert_eq!(reason(&[("", "x")]), "a label has no name");
+        assert_eq!(reason(&[("a", "1"), ("b", "1"), ("a", "2")]), "a label name is repeated");
+        assert_eq!(
+            parse(&[0x0a, 0x06, 0x0a, 0x01, b'a', 0x12, 0x01, 0xff]).unwrap_err().to_string(),
+            "invalid labels: a label is not valid UTF-8 in {a=\"\u{fffd}\"}"
+        );
+    }
+}

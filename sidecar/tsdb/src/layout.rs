@@ -1,0 +1,73 @@
+//! Names of files and directories in a tenant's data directory; Prometheus' own, see `docs/format/`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ulid::Ulid;
+
+/// Directory of the write-ahead log.
+pub(crate) const WAL: &str = "wal";
+/// Suffix of a block directory while it is written.
+pub(crate) const TMP_CREATION: &str = ".tmp-for-creation";
+/// Suffix of a block directory while it is removed.
+pub(crate) const TMP_DELETION: &str = ".tmp-for-deletion";
+/// Suffix of a checkpoint while it is written, and of any file replaced atomically.
+pub(crate) const TMP: &str = ".tmp";
+const CHECKPOINT: &str = "checkpoint.";
+
+/// `00000012` for WAL segment 12.
+pub(crate) fn segment_name(index: u64) -> String {
+    format!("{index:08}")
+}
+
+/// `checkpoint.00000012` for the checkpoint that replaces all segments up to 12.
+pub(crate) fn checkpoint_name(last: u64) -> String {
+    format!("{CHECKPOINT}{last:08}")
+}
+
+/// The WAL segments of a directory by ascending index.
+pub(crate) fn segments(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    listed(dir, |name| name.parse().ok().filter(|_| name.bytes().all(|b| b.is_ascii_digit())))
+}
+
+/// The complete checkpoints of a WAL directory by ascending index.
+pub(crate) fn checkpoints(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    listed(dir, |name| name.strip_prefix(CHECKPOINT)?.parse().ok())
+}
+
+/// The block directories of a tenant, by ULID.
+pub(crate) fn block_dirs(dir: &Path) -> io::Result<Vec<(Ulid, PathBuf)>> {
+    listed(dir, |name| Ulid::from_string(name).ok().filter(|_| name.len() == 26))
+}
+
+/// Removes what an interrupted run left: blocks and checkpoints half written or half removed.
+pub(crate) fn remove_leftovers(dir: &Path) -> io::Result<()> {
+    for folder in [dir.to_owned(), dir.join(WAL)] {
+        let suffixes = [TMP_CREATION, TMP_DELETION, TMP];
+        for (_, path) in listed(&folder, |name| suffixes.iter().any(|s| name.ends_with(s)).then_some(()))? {
+            if path.is_dir() {
+                std::fs::remove_dir_all(&path)?;
+            } else {
+                std::fs::remove_file(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn listed<K: Ord>(dir: &Path, parse: impl Fn(&str) -> Option<K>) -> io::Result<Vec<(K, PathBuf)>> {
+    let mut found = Vec::new();
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(found),
+        Err(e) => return Err(e),
+    };
+    for entry in entries {
+        let entry = entry?;
+        if let Some(key) = entry.file_name().to_str().and_then(&parse) {
+            found.push((key, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}

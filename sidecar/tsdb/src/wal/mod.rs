@@ -1,0 +1,18 @@
+//! The write-ahead log: records framed into 32 KiB pages of numbered segment files, with checkpoints that replace
+//! old segments. Layout and rules: `docs/format/wal.md`.
+//!
+//! Owns framing, compression, durability and truncation. What a record means is [`crate::record`]'s and
+//! [`crate::head`]'s to say.
+
+mod checkpoint;
+mod page;
+mod reader;
+mod replay;
+mod segment;
+mod writer;
+
+pub(crate) use checkpoint::{Keep, truncate};
+
+pub(crate) use replay::{Replayed, replay};
+pub use writer::WalSync;
+pub(crate) use writer::{Position, Wal};

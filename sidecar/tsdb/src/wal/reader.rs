@@ -1,0 +1,148 @@
+//! Reads the records of one segment, page by page, checking every fragment.
+//!
+//! A file that does not end on a page boundary is read as if zeros followed. What an error means (a torn tail to
+//! repair, or corruption to refuse) is [`super::replay`]'s to decide.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::page::{FIRST, FULL, HEADER, KIND_MASK, LAST, MIDDLE, PAGE, SNAPPY, ZSTD};
+use crate::encoding::crc;
+use crate::error::Error;
+
+/// The most bytes a record may decompress to: far above what one request can make.
+const RECORD_BYTES_MAX: usize = 512 << 20;
+
+/// Iterates over the records of one segment file.
+#[derive(Debug)]
+pub(crate) struct SegmentReader {
+    path: PathBuf,
+    file: File,
+    page: Box<[u8]>,
+    /// Bytes of the file in `page`; the rest is zeros.
+    filled: usize,
+    /// Where in `page` the next fragment begins.
+    at: usize,
+    /// Offset in the file of `page`.
+    page_offset: u64,
+    record: Vec<u8>,
+    plain: Vec<u8>,
+    /// Offset in the file just past the last whole record.
+    good: u64,
+}
+
+impl SegmentReader {
+    /// Opens a segment.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            path: path.to_owned(),
+            file: File::open(path).map_err(Error::io("open", path))?,
+            page: vec![0; PAGE].into_boxed_slice(),
+            filled: 0,
+            at: PAGE,
+            page_offset: 0,
+            record: Vec::new(),
+            plain: Vec::new(),
+            good: 0,
+        })
+    }
+
+    /// Offset just past the last record returned.
+    pub(crate) fn good_offset(&self) -> u64 {
+        self.good
+    }
+
+    /// The next record's payload; `None` at the end of the file.
+    pub(crate) fn next_record(&mut self) -> Result<Option<&[u8]>, Error> {
+        self.record.clear();
+        // A first fragment may be empty, so the record's length does not tell whether one has begun.
+        let mut begun = false;
+        let compression = loop {
+            let Some((kind, start, end)) = self.fragment()? else {
+                return if begun { Err(self.error("the last record is torn")) } else { Ok(None) };
+            };
+            match (kind & KIND_MASK, begun) {
+                (FULL | FIRST, true) => return Err(self.error("a record begins inside another")),
+                (MIDDLE | LAST, false) => return Err(self.error("a record continues that never began")),
+                _ => begun = true,
+            }
+            if self.record.len() > RECORD_BYTES_MAX {
+                return Err(self.error("a record has no end"));
+            }
+            self.record.extend_from_slice(self.page.get(start..end).unwrap_or_default());
+            if matches!(kind & KIND_MASK, FULL | LAST) {
+                break kind & (SNAPPY | ZSTD);
+            }
+        };
+        let payload = match compression {
+            0 => &self.record,
+            SNAPPY => {
+                let len = snap::raw::decompress_len(&self.record).map_err(|e| self.error(e))?;
+                if len > RECORD_BYTES_MAX {
+                    return Err(self.error(format!("a record claims {len} bytes")));
+                }
+                self.plain.resize(len, 0);
+                let decoded = snap::raw::Decoder::new().decompress(&self.record, &mut self.plain);
+                decoded.map_err(|e| self.error(e))?;
+                &self.plain
+            }
+            _ => return Err(Error::Unsupported { path: self.path.clone(), what: "zstd-compressed records" }),
+        };
+        self.good = self.page_offset + self.at as u64;
+        Ok(Some(payload))
+    }
+
+    /// The next fragment's type byte and the range of its payload in the page.
+    fn fragment(&mut self) -> Result<Option<(u8, usize, usize)>, Error> {
+        loop {
+            if PAGE - self.at < HEADER && !self.next_page()? {
+                return Ok(None);
+            }
+            let rest = self.page.get(self.at..).unwrap_or_default();
+            let Some((header, _)) = rest.split_first_chunk::<HEADER>() else { return Ok(None) };
+            let [kind, len_hi, len_lo, c0, c1, c2, c3] = *header;
+            if kind & KIND_MASK == 0 {
+                if rest.iter().any(|&b| b != 0) {
+                    return Err(self.error("a finished page is not zero to its end"));
+                }
+                self.at = PAGE;
+                continue;
+            }
+            if kind & KIND_MASK > LAST || kind & !(KIND_MASK | SNAPPY | ZSTD) != 0 {
+                return Err(self.error(format!("fragment type {kind:#04x} is unknown")));
+            }
+            let start = self.at + HEADER;
+            let end = start + usize::from(u16::from_be_bytes([len_hi, len_lo]));
+            let Some(payload) = self.page.get(start..end) else {
+                return Err(self.error("a fragment runs over its page"));
+            };
+            if crc(payload) != u32::from_be_bytes([c0, c1, c2, c3]) {
+                return Err(self.error("a fragment's checksum does not match"));
+            }
+            self.at = end;
+            return Ok(Some((kind, start, end)));
+        }
+    }
+
+    fn next_page(&mut self) -> Result<bool, Error> {
+        self.page_offset += self.filled as u64;
+        let mut filled = 0;
+        while filled < PAGE {
+            let room = self.page.get_mut(filled..).unwrap_or_default();
+            match self.file.read(room).map_err(Error::io("read", &self.path))? {
+                0 => break,
+                n => filled += n,
+            }
+        }
+        self.page.get_mut(filled..).unwrap_or_default().fill(0);
+        self.filled = filled;
+        self.at = 0;
+        Ok(filled > 0)
+    }
+
+    /// An error at the fragment under the cursor.
+    fn error(&self, what: impl ToString) -> Error {
+        Error::corrupt(&self.path, self.page_offset + self.at as u64, what)
+    }
+}

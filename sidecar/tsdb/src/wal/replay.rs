@@ -1,0 +1,110 @@
+//! Brings a head to where the log ends: the newest checkpoint, then every later segment.
+//!
+//! Only the newest segment may be torn: its tail was never acknowledged, and is cut off. Damage anywhere else
+//! would lose acknowledged samples, so it is refused with file and offset.
+
+use std::path::{Path, PathBuf};
+
+use super::reader::SegmentReader;
+use crate::error::Error;
+use crate::head::Head;
+use crate::record::{self, Record};
+use crate::{encoding::Truncated, fs, layout};
+
+/// What a replay found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Replayed {
+    /// The index for the next segment.
+    pub(crate) next_segment: u64,
+    /// Bytes cut off the newest segment.
+    pub(crate) torn_bytes: u64,
+    /// Samples whose series no record names.
+    pub(crate) unknown_refs: u64,
+}
+
+/// Replays the log in `dir` into `head`, and removes segments that a checkpoint has replaced.
+pub(crate) fn replay(dir: &Path, head: &mut Head) -> Result<Replayed, Error> {
+    let mut done = Replayed::default();
+    let checkpoint = layout::checkpoints(dir).map_err(Error::io("list", dir))?.pop();
+    if let Some((last, path)) = &checkpoint {
+        done.next_segment = last + 1;
+        for (_, segment) in layout::segments(path).map_err(Error::io("list", path))? {
+            replay_segment(&mut SegmentReader::open(&segment)?, &segment, head, &mut done)?;
+        }
+    }
+    let segments = live_segments(dir, done.next_segment)?;
+    let newest = segments.len().saturating_sub(1);
+    for (position, path) in segments.iter().enumerate() {
+        let mut reader = SegmentReader::open(path)?;
+        match replay_segment(&mut reader, path, head, &mut done) {
+            Err(Error::Corrupt { .. }) if position == newest => {
+                done.torn_bytes = cut_tail(path, reader.good_offset())?;
+            }
+            other => other?,
+        }
+        done.next_segment += 1;
+    }
+    Ok(done)
+}
+
+/// The segments from `first` on, which must be without a gap; older ones are removed.
+fn live_segments(dir: &Path, first: u64) -> Result<Vec<PathBuf>, Error> {
+    let mut expected = first;
+    let mut live = Vec::new();
+    for (index, path) in layout::segments(dir).map_err(Error::io("list", dir))? {
+        if index < first {
+            std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            continue;
+        }
+        if index != expected {
+            return Err(Error::corrupt(
+                &dir.join(layout::segment_name(expected)),
+                0,
+                "the segment is missing",
+            ));
+        }
+        expected += 1;
+        live.push(path);
+    }
+    Ok(live)
+}
+
+fn replay_segment(
+    reader: &mut SegmentReader,
+    path: &Path,
+    head: &mut Head,
+    done: &mut Replayed,
+) -> Result<(), Error> {
+    loop {
+        let offset = reader.good_offset();
+        let bad = |e: Truncated| Error::corrupt(path, offset, format!("undecodable record: {e}"));
+        let Some(payload) = reader.next_record()? else { return Ok(()) };
+        match record::decode(payload) {
+            Record::Series(entries) => {
+                for entry in entries {
+                    let entry = entry.map_err(bad)?;
+                    head.replay_series(entry.reference, &entry.labels);
+                }
+            }
+            Record::Samples(entries) => {
+                for entry in entries {
+                    let known = head.replay_sample(entry.map_err(bad)?);
+                    done.unknown_refs += u64::from(!known);
+                }
+            }
+            Record::Skipped => {}
+            Record::Unsupported(what) => return Err(Error::Unsupported { path: path.to_owned(), what }),
+        }
+    }
+}
+
+/// Cuts a file after `len` bytes and makes that durable; returns how many bytes went.
+fn cut_tail(path: &Path, len: u64) -> Result<u64, Error> {
+    let file = std::fs::OpenOptions::new().write(true).open(path).map_err(Error::io("open", path))?;
+    let before = file.metadata().map_err(Error::io("stat", path))?.len();
+    file.set_len(len).and_then(|()| file.sync_all()).map_err(Error::io("truncate", path))?;
+    if let Some(dir) = path.parent() {
+        fs::sync_dir(dir).map_err(Error::io("fsync", dir))?;
+    }
+    Ok(before.saturating_sub(len))
+}

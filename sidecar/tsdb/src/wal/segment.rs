@@ -1,0 +1,112 @@
+//! A directory of segments being written: which file is open, and when the next begins.
+//!
+//! Owns files and their durability. Used by the live log and by checkpoints. Every error names the file.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::page::{Framer, SNAPPY};
+use crate::error::Error;
+use crate::{fs, layout};
+
+/// Writes framed records into consecutive segments. Nothing is durable before [`SegmentWriter::sync`].
+#[derive(Debug)]
+pub(super) struct SegmentWriter {
+    dir: PathBuf,
+    path: PathBuf,
+    file: File,
+    index: u64,
+    framer: Framer,
+    snappy: snap::raw::Encoder,
+    compressed: Vec<u8>,
+    /// Framed bytes not yet given to the operating system.
+    buffer: Vec<u8>,
+}
+
+/// Framed bytes are handed to the operating system at the latest when so many are waiting.
+const BUFFER_BYTES_MAX: usize = 1 << 20;
+
+impl SegmentWriter {
+    /// Creates segment `index` in `dir`; it must not exist.
+    pub(super) fn create(dir: &Path, index: u64, segment_bytes: u64) -> Result<Self, Error> {
+        let (path, file) = Self::open(dir, index)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            path,
+            file,
+            index,
+            framer: Framer::new(segment_bytes),
+            snappy: snap::raw::Encoder::new(),
+            compressed: Vec::new(),
+            buffer: Vec::new(),
+        })
+    }
+
+    fn open(dir: &Path, index: u64) -> Result<(PathBuf, File), Error> {
+        let path = dir.join(layout::segment_name(index));
+        let file = fs::create_durable(&path).map_err(Error::io("create", &path))?;
+        Ok((path, file))
+    }
+
+    /// The index of the open segment.
+    pub(super) fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// Adds one record, compressed where that makes it smaller.
+    pub(super) fn write(&mut self, record: &[u8]) -> Result<(), Error> {
+        let room = snap::raw::max_compress_len(record.len());
+        if self.compressed.len() < room {
+            self.compressed.resize(room, 0);
+        }
+        let (bytes, flag) = match self.snappy.compress(record, &mut self.compressed) {
+            Ok(n) if n < record.len() => (self.compressed.get(..n).unwrap_or(record), SNAPPY),
+            // Larger than snappy's 4 GiB, or incompressible: stored plain.
+            _ => (record, 0),
+        };
+        if self.framer.is_full_for(bytes.len()) {
+            let (compressed, flag) = (bytes.to_vec(), flag);
+            self.next_segment()?;
+            self.framer.frame(&compressed, flag, &mut self.buffer);
+        } else {
+            self.framer.frame(bytes, flag, &mut self.buffer);
+        }
+        if self.buffer.len() >= BUFFER_BYTES_MAX { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands all bytes to the operating system.
+    pub(super) fn flush(&mut self) -> Result<(), Error> {
+        self.file.write_all(&self.buffer).map_err(Error::io("write", &self.path))?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Hands all bytes to the operating system and waits until the device has them.
+    pub(super) fn sync(&mut self) -> Result<(), Error> {
+        self.flush()?;
+        self.file.sync_data().map_err(Error::io("fdatasync", &self.path))
+    }
+
+    /// Pads and syncs the open segment and begins the next.
+    pub(super) fn next_segment(&mut self) -> Result<(), Error> {
+        self.finish()?;
+        let (path, file) = Self::open(&self.dir, self.index + 1)?;
+        self.index += 1;
+        self.path = path;
+        self.file = file;
+        self.framer.next_segment();
+        Ok(())
+    }
+
+    /// Pads the open segment to a whole page and syncs it.
+    pub(super) fn finish(&mut self) -> Result<(), Error> {
+        self.framer.pad(&mut self.buffer);
+        self.sync()
+    }
+
+    /// Bytes in the open segment, written or about to be.
+    pub(super) fn offset(&self) -> u64 {
+        self.framer.offset()
+    }
+}
