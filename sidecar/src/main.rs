@@ -1,2 +1,60 @@
-//! The `ringside` binary.
-fn main() {}
+//! The `ringside` binary: reads the command line, starts the runtime, sets the exit code.
+
+mod app;
+mod append;
+mod bucket;
+mod config;
+mod data_dir;
+mod error;
+mod external_labels;
+mod flush;
+mod grpc;
+mod http;
+mod limits;
+mod logging;
+mod metrics;
+mod process;
+mod ring;
+mod shipper;
+mod snappy;
+mod tenant_id;
+mod tenants;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+
+use crate::config::{Cli, Command, SidecarFlags};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// For blocking work that is still under way at the very end, such as a replay that a signal cut short.
+const RUNTIME_STOP_MAX: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Sidecar(flags) => sidecar(*flags),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringside: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn sidecar(flags: SidecarFlags) -> anyhow::Result<()> {
+    logging::init(flags.log());
+    let config = flags.into_config()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(app::run(config));
+    runtime.shutdown_timeout(RUNTIME_STOP_MAX);
+    Ok(outcome?)
+}

@@ -1,0 +1,213 @@
+//! The sidecar as a whole: what is built in which order, and shut down in the reverse.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic_health::server::HealthReporter;
+
+use crate::bucket::Bucket;
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::error::Error;
+use crate::flush::{Flush, Retention, sync_wal};
+use crate::http::admin::{self, Readiness};
+use crate::http::receive::{self, Receive};
+use crate::limits::InFlight;
+use crate::metrics::{Metrics, TenantCollector};
+use crate::process::ProcessCollector;
+use crate::shipper::Shipper;
+use crate::snappy::BufferPool;
+use crate::tenants::Tenants;
+use crate::{grpc, http, ring};
+
+/// For requests under way when the process is told to stop.
+const DRAIN_MAX: Duration = Duration::from_secs(20);
+/// For the last pass of the shipper: what does not make it is shipped after the next start.
+const LAST_SHIP_MAX: Duration = Duration::from_secs(10);
+/// For a scrape or a health check under way.
+const ADMIN_DRAIN_MAX: Duration = Duration::from_secs(2);
+
+/// Runs the sidecar until SIGTERM or SIGINT.
+pub(crate) async fn run(config: Config) -> Result<(), Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
+    let app = App::start(config).await?;
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(signal = name, "shutting down");
+    app.shutdown().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// A part of the process that runs on its own until it is told to stop.
+struct Part {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Part {
+    fn start<F: Future<Output = ()> + Send + 'static>(run: impl FnOnce(CancellationToken) -> F) -> Self {
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(run(stop.clone()));
+        Self { stop, task }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "a part of the process broke off");
+        }
+    }
+}
+
+/// A running sidecar, its parts in the order in which they were started.
+struct App {
+    admin: Part,
+    grpc: Part,
+    shipper: Option<Part>,
+    tenants: Arc<Tenants>,
+    wal_sync: Part,
+    flush: Part,
+    appends: TaskTracker,
+    write: Part,
+    becoming_ready: Part,
+    readiness: Readiness,
+    health: HealthReporter,
+}
+
+impl App {
+    /// Builds and starts everything. Replay goes on in the background; until it is done writes get 503.
+    async fn start(config: Config) -> Result<Self, Error> {
+        let (metrics, mut registry) = Metrics::new();
+        let in_flight = InFlight::new(config.in_flight_bytes_max);
+
+        // What can refuse to start: the lock, the bucket's settings, the listeners.
+        let data = DataDir::lock(&config.data_dir)?;
+        let bucket = config.bucket.as_ref().map(|c| Bucket::new(c, Arc::clone(&metrics))).transpose()?;
+        let http_listener = listen("--http-address", &config.http_address).await?;
+        let grpc_listener = listen("--grpc-address", &config.grpc_address).await?;
+        let write_listener = listen("--remote-write.address", &config.remote_write_address).await?;
+        if let Some(path) = &config.hashrings_file {
+            ring::report(path, &metrics);
+        }
+
+        let tenants =
+            Tenants::start(data, config.tsdb.clone(), config.default_tenant.clone(), Arc::clone(&metrics))?;
+        registry.register_collector(Box::new(TenantCollector::new(Arc::clone(&tenants), in_flight.clone())));
+        registry.register_collector(Box::new(ProcessCollector));
+        let registry = Arc::new(registry);
+
+        let readiness = Readiness::new(Arc::clone(&metrics));
+        let admin_router = admin::router(registry, readiness.clone());
+        let admin = Part::start(|stop| http::serve(http_listener, admin_router, stop, ADMIN_DRAIN_MAX));
+        let health = HealthReporter::new();
+        grpc::set_serving(&health, false).await;
+        let grpc = Part::start(|stop| grpc::serve(grpc_listener, health.clone(), stop));
+
+        let retention = retention(&config, bucket.is_some());
+        let new_block = Arc::new(Notify::new());
+        let shipper = bucket.map(|bucket| {
+            let shipper = Shipper::new(
+                Arc::clone(&tenants),
+                bucket,
+                config.external_labels.clone(),
+                config.tenant_label_name.clone(),
+                Arc::clone(&new_block),
+                Arc::clone(&metrics),
+            );
+            Part::start(|stop| shipper.run(stop, LAST_SHIP_MAX))
+        });
+        let wal_sync = Part::start(|stop| sync_wal(Arc::clone(&tenants), config.tsdb.wal_sync, stop));
+        let flush = Flush::new(Arc::clone(&tenants), retention, new_block, Arc::clone(&metrics));
+        let flush = Part::start(|stop| flush.run(stop));
+
+        let appends = TaskTracker::new();
+        let receive = Receive {
+            tenants: Arc::clone(&tenants),
+            tenant_header: config.tenant_header,
+            default_tenant: config.default_tenant,
+            in_flight,
+            buffers: BufferPool::default(),
+            appends: appends.clone(),
+            metrics,
+        };
+        let write_router = receive::router(Arc::new(receive), readiness.clone());
+        let write = Part::start(|stop| http::serve(write_listener, write_router, stop, DRAIN_MAX));
+        let becoming_ready =
+            Part::start(|stop| become_ready(Arc::clone(&tenants), readiness.clone(), health.clone(), stop));
+        Ok(Self {
+            admin,
+            grpc,
+            shipper,
+            tenants,
+            wal_sync,
+            flush,
+            appends,
+            write,
+            becoming_ready,
+            readiness,
+            health,
+        })
+    }
+
+    /// Stops in the reverse order of the start. Whatever was acknowledged is durable when this returns.
+    async fn shutdown(self) {
+        self.becoming_ready.stop().await;
+        self.readiness.set(false);
+        grpc::set_serving(&self.health, false).await;
+        self.write.stop().await;
+        // Appends whose client has gone are finished too.
+        self.appends.close();
+        if tokio::time::timeout(DRAIN_MAX, self.appends.wait()).await.is_err() {
+            tracing::warn!(appends = self.appends.len(), "appends did not finish in time");
+        }
+        self.flush.stop().await;
+        self.wal_sync.stop().await;
+        self.tenants.close().await;
+        if let Some(shipper) = self.shipper {
+            shipper.stop().await;
+        }
+        self.grpc.stop().await;
+        self.admin.stop().await;
+    }
+}
+
+async fn become_ready(
+    tenants: Arc<Tenants>,
+    readiness: Readiness,
+    health: HealthReporter,
+    stop: CancellationToken,
+) {
+    tokio::select! {
+        () = tenants.replayed() => {}
+        () = stop.cancelled() => return,
+    }
+    readiness.set(true);
+    grpc::set_serving(&health, true).await;
+    tracing::info!("ready");
+}
+
+fn retention(config: &Config, has_bucket: bool) -> Retention {
+    match (config.tsdb.retention_ms, has_bucket) {
+        (0, _) => Retention::Off,
+        (_, true) => Retention::Uploaded,
+        (_, false) => Retention::All,
+    }
+}
+
+async fn listen(flag: &'static str, address: &str) -> Result<TcpListener, Error> {
+    let failed = |source| Error::Listen { flag, address: address.to_owned(), source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    tracing::info!(flag, address = %bound, "listening");
+    Ok(listener)
+}

@@ -1,0 +1,184 @@
+//! From a decompressed write request to the storage: checks the whole body, appends it, and collects refusals.
+//!
+//! A body is walked twice. The first walk checks its structure to the last byte, so that a malformed request stores
+//! nothing; the second appends. Everything here is CPU work, or waits for the disk, and runs on the blocking pool.
+//! Owns no HTTP: what a refusal means for the answer is [`crate::error`]'s to say.
+
+use ringside_proto::WireError;
+use ringside_proto::remote_write::{TimeSeries, time_series};
+use ringside_proto::ringside::{Reason, RefusedSeries};
+use ringside_tsdb::{Appender, Refusal, Tsdb};
+
+use crate::error::{WriteError, severity};
+
+/// Longest message that one refusal puts into the answer, in bytes: labels can be as large as a body.
+const MESSAGE_BYTES_MAX: usize = 1024;
+
+/// What a well-formed body holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Contents {
+    pub(crate) series: u32,
+    pub(crate) samples: u64,
+    pub(crate) exemplars: u64,
+    /// Bytes that belong to no series: metadata and unknown fields.
+    pub(crate) other_bytes: u64,
+}
+
+/// What became of a request whose accepted part is durable.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Refused series with the worst reason of each, in the order of the body.
+    pub(crate) refused: Vec<RefusedSeries>,
+    /// The first refusal, for people.
+    pub(crate) first: Option<String>,
+}
+
+impl Outcome {
+    /// The worst reason among all refused series.
+    pub(crate) fn worst(&self) -> Option<Reason> {
+        self.refused.iter().map(RefusedSeries::reason).max_by_key(|reason| severity(*reason))
+    }
+
+    fn refuse(&mut self, index: u32, reason: Reason, message: impl FnOnce() -> String) {
+        if self.first.is_none() {
+            let mut message = format!("series {index}: {}", message());
+            truncate(&mut message, MESSAGE_BYTES_MAX);
+            self.first = Some(message);
+        }
+        match self.refused.last_mut() {
+            Some(last) if last.index == index => {
+                if severity(reason) > severity(last.reason()) {
+                    last.set_reason(reason);
+                }
+            }
+            _ => self.refused.push(RefusedSeries { index, reason: reason.into() }),
+        }
+    }
+}
+
+/// Walks the whole body. An error means that nothing of it may be stored.
+pub(crate) fn check(body: &[u8]) -> Result<Contents, WireError> {
+    let mut contents = Contents { other_bytes: body.len() as u64, ..Contents::default() };
+    for series in time_series(body) {
+        let series = series?;
+        contents.series += 1;
+        contents.other_bytes -= series.field().len() as u64;
+        for label in series.labels() {
+            label?;
+        }
+        for sample in series.samples() {
+            sample?;
+            contents.samples += 1;
+        }
+        for exemplar in series.exemplars() {
+            exemplar?;
+            contents.exemplars += 1;
+        }
+        for histogram in series.histograms() {
+            histogram?;
+        }
+    }
+    Ok(contents)
+}
+
+/// Appends a body that [`check`] passed, and returns once what was accepted is as durable as configured.
+/// An error means that nothing of it may be acknowledged.
+pub(crate) fn append(body: &[u8], tsdb: &Tsdb) -> Result<Outcome, WriteError> {
+    let mut outcome = Outcome::default();
+    let mut scratch = Vec::new();
+    let mut appender = tsdb.appender()?;
+    for (index, series) in (0..).zip(time_series(body)) {
+        append_series(&mut appender, index, &series?, &mut scratch, &mut outcome)?;
+    }
+    appender.commit().wait()?;
+    Ok(outcome)
+}
+
+fn append_series(
+    appender: &mut Appender<'_>,
+    index: u32,
+    series: &TimeSeries<'_>,
+    scratch: &mut Vec<u8>,
+    outcome: &mut Outcome,
+) -> Result<(), WireError> {
+    if series.histograms().next().is_some() {
+        outcome.refuse(index, Reason::Invalid, || "native histograms are not supported yet".to_owned());
+        return Ok(());
+    }
+    let mut samples = series.samples().peekable();
+    if samples.peek().is_none() {
+        // Exemplars alone: nothing that is kept.
+        return Ok(());
+    }
+    let labels = match series.label_bytes()? {
+        Some(labels) => labels,
+        None => {
+            gather_labels(series, scratch)?;
+            scratch
+        }
+    };
+    let series = match appender.series(labels) {
+        Ok(series) => series,
+        Err(refusal) => {
+            outcome.refuse(index, reason_of(&refusal), || refusal.to_string());
+            return Ok(());
+        }
+    };
+    for sample in samples {
+        let sample = sample?;
+        if let Err(refusal) = appender.float(series, sample.timestamp, sample.value) {
+            outcome.refuse(index, reason_of(&refusal), || refusal.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// Writes labels that stand between other fields as one run of label fields.
+fn gather_labels(series: &TimeSeries<'_>, run: &mut Vec<u8>) -> Result<(), WireError> {
+    use prost::Message;
+    run.clear();
+    for label in series.labels() {
+        let label = label?;
+        let field =
+            LabelField { labels: vec![LabelBytes { name: label.name.into(), value: label.value.into() }] };
+        run.extend_from_slice(&field.encode_to_vec());
+    }
+    Ok(())
+}
+
+/// A label as bytes: the storage, not the wire, judges whether they are UTF-8.
+#[derive(Clone, PartialEq, prost::Message)]
+struct LabelBytes {
+    #[prost(bytes = "vec", tag = "1")]
+    name: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// The label field of a time series, alone.
+#[derive(Clone, PartialEq, prost::Message)]
+struct LabelField {
+    #[prost(message, repeated, tag = "1")]
+    labels: Vec<LabelBytes>,
+}
+
+fn reason_of(refusal: &Refusal) -> Reason {
+    match refusal {
+        Refusal::OutOfOrder { .. } => Reason::OutOfOrder,
+        Refusal::DuplicateTimestamp { .. } => Reason::DuplicateTimestamp,
+        Refusal::OutOfBounds { .. } | Refusal::TooFarInFuture { .. } => Reason::OutOfBounds,
+        // InvalidLabels, and whatever the storage may come to refuse.
+        _ => Reason::Invalid,
+    }
+}
+
+fn truncate(message: &mut String, bytes_max: usize) {
+    if message.len() > bytes_max {
+        message.truncate(message.floor_char_boundary(bytes_max));
+        message.push('…');
+    }
+}
+
+#[cfg(test)]
+#[path = "append_tests.rs"]
+mod tests;

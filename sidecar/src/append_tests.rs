@@ -1,0 +1,136 @@
+//! Bodies into a real storage: what is stored, what is refused, and that a malformed body stores nothing.
+
+use prost::Message;
+use ringside_proto::prometheus::{Exemplar, Histogram, Label, MetricMetadata, Sample, WriteRequest};
+use ringside_tsdb::Options;
+
+use super::*;
+
+type Series = ringside_proto::prometheus::TimeSeries;
+
+fn series(name: &str, samples: &[(i64, f64)]) -> Series {
+    let label = |name: &str, value: &str| Label { name: name.to_owned(), value: value.to_owned() };
+    Series {
+        labels: vec![label("__name__", name), label("job", "test")],
+        samples: samples.iter().map(|&(timestamp, value)| Sample { value, timestamp }).collect(),
+        ..Series::default()
+    }
+}
+
+fn body(series: Vec<Series>) -> Vec<u8> {
+    WriteRequest { timeseries: series, metadata: Vec::new() }.encode_to_vec()
+}
+
+fn tsdb() -> (tempfile::TempDir, Tsdb) {
+    let dir = tempfile::tempdir().unwrap();
+    let tsdb = Tsdb::open(dir.path(), Options::default()).unwrap();
+    (dir, tsdb)
+}
+
+fn reasons(outcome: &Outcome) -> Vec<(u32, Reason)> {
+    outcome.refused.iter().map(|r| (r.index, r.reason())).collect()
+}
+
+#[test]
+fn stores_and_takes_a_retry() {
+    let (_dir, tsdb) = tsdb();
+    let body = body(vec![series("a", &[(1000, 1.0), (2000, f64::NAN)]), series("b", &[(1000, -0.0)])]);
+    for _ in 0..2 {
+        assert_eq!(append(&body, &tsdb).unwrap(), Outcome::default());
+    }
+    let stats = tsdb.stats();
+    assert_eq!((stats.series, stats.counters.samples_appended), (2, 3));
+}
+
+#[test]
+fn refusals_are_by_series_and_the_rest_is_stored() {
+    let (_dir, tsdb) = tsdb();
+    append(&body(vec![series("a", &[(5000, 1.0)]), series("b", &[(5000, 1.0)])]), &tsdb).unwrap();
+    let mut invalid = series("c", &[(5000, 1.0)]);
+    invalid.labels[1].name = "__name__".to_owned();
+    let mut histogram = series("d", &[(5000, 1.0)]);
+    histogram.histograms.push(Histogram::default());
+    let request = vec![
+        series("a", &[(4000, 1.0), (5000, 2.0), (6000, 3.0)]),
+        series("e", &[(5000, 1.0)]),
+        invalid,
+        series("b", &[(5000, 2.0)]),
+        histogram,
+        Series { labels: Vec::new(), ..series("", &[(5000, 1.0)]) },
+    ];
+    let outcome = append(&body(request), &tsdb).unwrap();
+    assert_eq!(
+        reasons(&outcome),
+        [
+            (0, Reason::OutOfOrder),
+            (2, Reason::Invalid),
+            (3, Reason::DuplicateTimestamp),
+            (4, Reason::Invalid),
+            (5, Reason::Invalid),
+        ]
+    );
+    assert_eq!(outcome.worst(), Some(Reason::Invalid));
+    assert!(outcome.first.unwrap().starts_with("series 0: out of order"));
+    // Before: a and b; now the last sample of a, and e.
+    assert_eq!(tsdb.stats().counters.samples_appended, 4);
+}
+
+#[test]
+fn labels_between_other_fields_name_the_same_series() {
+    let (_dir, tsdb) = tsdb();
+    append(&body(vec![series("a", &[(1000, 1.0)])]), &tsdb).unwrap();
+    let all = series("a", &[(2000, 2.0)]);
+    let part = |labels: &[Label], samples: Vec<Sample>| {
+        Series { labels: labels.to_vec(), samples, ..Series::default() }.encode_to_vec()
+    };
+    // Label, sample, label: valid protobuf that no usual sender writes.
+    let message = [part(&all.labels[..1], all.samples.clone()), part(&all.labels[1..], Vec::new())].concat();
+    let mut body = vec![0x0a, u8::try_from(message.len()).unwrap()];
+    body.extend_from_slice(&message);
+    assert_eq!(check(&body).unwrap().samples, 1);
+    assert_eq!(append(&body, &tsdb).unwrap(), Outcome::default());
+    let stats = tsdb.stats();
+    assert_eq!((stats.series, stats.counters.samples_appended), (1, 2));
+}
+
+#[test]
+fn contents_are_counted_and_nothing_is_created_without_samples() {
+    let (_dir, tsdb) = tsdb();
+    let mut only_exemplars = series("a", &[]);
+    only_exemplars.exemplars.push(Exemplar::default());
+    let metadata = MetricMetadata { help: "help".to_owned(), ..MetricMetadata::default() };
+    let metadata_bytes = metadata.encoded_len() as u64 + 2;
+    let body =
+        WriteRequest { timeseries: vec![only_exemplars, series("b", &[(1, 1.0)])], metadata: vec![metadata] }
+            .encode_to_vec();
+    let contents = check(&body).unwrap();
+    assert_eq!(contents, Contents { series: 2, samples: 1, exemplars: 1, other_bytes: metadata_bytes });
+    assert_eq!(append(&body, &tsdb).unwrap(), Outcome::default());
+    assert_eq!(tsdb.stats().series, 1);
+    assert_eq!(check(&[]).unwrap(), Contents::default());
+}
+
+/// Cut anywhere, a body is either refused by the check or a whole prefix of its series.
+#[test]
+fn a_truncated_body_is_refused_with_its_offset() {
+    let whole = body(vec![series("a", &[(1, 1.0)]), series("b", &[(1, 1.0), (2, 2.0)])]);
+    let boundaries: Vec<usize> = time_series(&whole)
+        .scan(0, |end, series| {
+            *end += series.unwrap().field().len();
+            Some(*end)
+        })
+        .collect();
+    for cut in 1..whole.len() {
+        match check(&whole[..cut]) {
+            Ok(_) => assert!(boundaries.contains(&cut), "cut at {cut}"),
+            Err(error) => assert!(error.offset <= cut, "{error}"),
+        }
+    }
+}
+
+#[test]
+fn long_messages_are_cut() {
+    let mut message = "ä".repeat(MESSAGE_BYTES_MAX);
+    truncate(&mut message, MESSAGE_BYTES_MAX - 1);
+    assert!(message.ends_with('…') && message.len() <= MESSAGE_BYTES_MAX + 2);
+}

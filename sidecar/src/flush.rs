@@ -1,0 +1,214 @@
+//! When blocks are cut, old blocks deleted and the WAL synced.
+//!
+//! One loop for all tenants, one cut at a time: a cut costs CPU and disk, and writes go on beside it. A cut that
+//! fails is tried again with growing pauses, for that tenant alone. How a block is cut is the storage's business.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use ringside_tsdb::{Tsdb, WalSync};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::{Metrics, TenantLabels};
+use crate::shipper::uploaded_blocks;
+use crate::tenant_id::TenantId;
+use crate::tenants::Tenants;
+
+/// How often tenants are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How often a tenant's retention is applied, besides after each cut.
+const RETENTION_EVERY: Duration = Duration::from_secs(60);
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Cuts blocks and deletes old ones.
+pub(crate) struct Flush {
+    tenants: Arc<Tenants>,
+    retention: Retention,
+    /// Woken when there is a new block.
+    shipper: Arc<Notify>,
+    metrics: Arc<Metrics>,
+    schedule: HashMap<TenantId, Schedule>,
+}
+
+/// Which local blocks may be deleted once they are old enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retention {
+    /// Blocks are kept for ever.
+    Off,
+    /// Only blocks that the bucket has.
+    Uploaded,
+    /// All: there is no bucket.
+    All,
+}
+
+/// When a tenant is next looked at.
+struct Schedule {
+    cut_at: Instant,
+    pauses: ExponentialBackoff,
+    retention_at: Instant,
+}
+
+impl Flush {
+    pub(crate) fn new(
+        tenants: Arc<Tenants>,
+        retention: Retention,
+        shipper: Arc<Notify>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { tenants, retention, shipper, metrics, schedule: HashMap::new() }
+    }
+
+    /// Runs until `stop`. A cut under way is finished first.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            for (tenant, tsdb) in self.tenants.open() {
+                if stop.is_cancelled() {
+                    return;
+                }
+                self.visit(&tenant, &tsdb, &stop).await;
+            }
+        }
+    }
+
+    async fn visit(&mut self, tenant: &TenantId, tsdb: &Arc<Tsdb>, stop: &CancellationToken) {
+        let now = Instant::now();
+        let schedule = self.schedule.entry(tenant.clone()).or_insert_with(|| Schedule {
+            cut_at: now,
+            pauses: pauses(),
+            retention_at: now,
+        });
+        let mut retention_due = schedule.retention_at <= now;
+        if schedule.cut_at <= now {
+            match cut_all(tenant, tsdb, &self.metrics, stop).await {
+                Ok(0) => schedule.pauses = pauses(),
+                Ok(_) => {
+                    schedule.pauses = pauses();
+                    self.shipper.notify_one();
+                    retention_due = true;
+                }
+                Err(reason) => {
+                    let pause = schedule.pauses.next().unwrap_or(RETRY_MAX);
+                    schedule.cut_at = Instant::now() + pause;
+                    self.metrics
+                        .compactions_failed
+                        .get_or_create(&TenantLabels { tenant: tenant.clone() })
+                        .inc();
+                    tracing::error!(%tenant, %reason, retry_in = ?pause, "a block could not be cut");
+                }
+            }
+        }
+        if retention_due {
+            schedule.retention_at = Instant::now() + RETENTION_EVERY;
+            apply_retention(tenant, tsdb, self.retention, &self.metrics).await;
+        }
+    }
+}
+
+/// Cuts every block that is due; returns how many were cut.
+async fn cut_all(
+    tenant: &TenantId,
+    tsdb: &Arc<Tsdb>,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> Result<usize, String> {
+    let mut count = 0;
+    while !stop.is_cancelled() {
+        let work = Arc::clone(tsdb);
+        let start = Instant::now();
+        let cut = spawn_blocking(move || if work.due() { work.cut_block().map(Some) } else { Ok(None) });
+        let meta = match cut.await {
+            Ok(Ok(None)) => return Ok(count),
+            // The head moved on over a range without samples.
+            Ok(Ok(Some(None))) => continue,
+            Ok(Ok(Some(Some(meta)))) => meta,
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(error) => return Err(error.to_string()),
+        };
+        count += 1;
+        let labels = TenantLabels { tenant: tenant.clone() };
+        metrics.compactions.get_or_create(&labels).inc();
+        metrics.compaction_duration.get_or_create(&labels).observe(start.elapsed().as_secs_f64());
+        tracing::info!(
+            %tenant,
+            block = %meta.ulid,
+            mint = meta.min_time,
+            maxt = meta.max_time,
+            series = meta.stats.num_series,
+            samples = meta.stats.num_samples,
+            took = ?start.elapsed(),
+            "block cut"
+        );
+    }
+    Ok(count)
+}
+
+async fn apply_retention(tenant: &TenantId, tsdb: &Arc<Tsdb>, retention: Retention, metrics: &Metrics) {
+    if retention == Retention::Off {
+        return;
+    }
+    let work = Arc::clone(tsdb);
+    let applied = spawn_blocking(move || match retention {
+        Retention::Off => Ok(Vec::new()),
+        Retention::All => work.apply_retention(&|_| true),
+        Retention::Uploaded => {
+            let uploaded = uploaded_blocks(work.dir());
+            work.apply_retention(&|block| uploaded.contains(block))
+        }
+    });
+    let labels = TenantLabels { tenant: tenant.clone() };
+    let reason = match applied.await {
+        Ok(Ok(deleted)) => {
+            for block in deleted {
+                metrics.retention_deletions.get_or_create(&labels).inc();
+                tracing::info!(%tenant, %block, "block deleted, older than the retention");
+            }
+            return;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    metrics.retention_failures.get_or_create(&labels).inc();
+    tracing::error!(%tenant, %reason, "old blocks could not be deleted");
+}
+
+/// Under `--wal.sync=interval`: syncs every tenant's WAL again and again. Otherwise there is nothing to do.
+pub(crate) async fn sync_wal(tenants: Arc<Tenants>, mode: WalSync, stop: CancellationToken) {
+    let WalSync::Interval(every) = mode else { return };
+    let mut tick = interval(every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        for (tenant, tsdb) in tenants.open() {
+            match spawn_blocking(move || tsdb.sync()).await {
+                // A closed or failed WAL is not news: its writes say so.
+                Ok(Ok(()) | Err(ringside_tsdb::Error::Closed | ringside_tsdb::Error::Poisoned(_))) => {}
+                Ok(Err(error)) => tracing::error!(%tenant, %error, "the WAL could not be synced"),
+                Err(error) => tracing::error!(%tenant, %error, "syncing the WAL broke off"),
+            }
+        }
+    }
+}
+
+fn pauses() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(RETRY_MIN)
+        .with_max_delay(RETRY_MAX)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}

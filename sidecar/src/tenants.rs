@@ -1,0 +1,293 @@
+//! Tenants and their storage: which are open, and how the others become so.
+//!
+//! Every tenant directory found at start is opened in the background, a few at a time; a tenant seen for the first
+//! time is opened by its first write, and concurrent first writes wait for that one opening. A failed opening
+//! leaves that tenant unavailable with its reason and is retried; other tenants go on. Owns no formats and no HTTP.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use ringside_tsdb::{Options, Tsdb};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::data_dir::DataDir;
+use crate::error::{Error, WriteError};
+use crate::metrics::{Metrics, TenantLabels};
+use crate::tenant_id::TenantId;
+
+/// Tenants that are opened, and so replayed, at once.
+const OPENS_IN_PARALLEL: usize = 2;
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// All tenants of this process.
+#[derive(Debug)]
+pub(crate) struct Tenants {
+    data: DataDir,
+    options: Options,
+    slots: RwLock<HashMap<TenantId, Arc<Slot>>>,
+    opens: Semaphore,
+    /// Tenants found at start whose first opening has not ended yet.
+    replaying: watch::Sender<usize>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    metrics: Arc<Metrics>,
+}
+
+/// One tenant; its state changes as its opening proceeds.
+#[derive(Debug)]
+struct Slot {
+    tenant: TenantId,
+    state: watch::Sender<State>,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    /// Found at start; its writes are refused until it has replayed.
+    Replaying,
+    /// Seen for the first time; its writes wait, for there is next to nothing to do.
+    Creating,
+    Open(Arc<Tsdb>),
+    Failed(Arc<str>),
+}
+
+/// A tenant's state as metrics show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TenantState {
+    Opening,
+    Open,
+    Failed,
+}
+
+impl TenantState {
+    pub(crate) const ALL: [Self; 3] = [Self::Opening, Self::Open, Self::Failed];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Opening => "opening",
+            Self::Open => "open",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What a write finds.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    Open(Arc<Tsdb>),
+    /// Not known, or being created: [`Tenants::create`] gives it.
+    Absent,
+}
+
+impl Tenants {
+    /// Starts to open every tenant that has a directory, and `default_tenant`. Returns at once.
+    pub(crate) fn start(
+        data: DataDir,
+        options: Options,
+        default_tenant: TenantId,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, Error> {
+        let mut found = data.tenants()?;
+        if !found.contains(&default_tenant) {
+            found.insert(0, default_tenant);
+        }
+        let slots: Vec<Arc<Slot>> =
+            found.into_iter().map(|t| Arc::new(Slot::new(t, State::Replaying))).collect();
+        let tenants = Arc::new(Self {
+            data,
+            options,
+            slots: RwLock::new(slots.iter().map(|s| (s.tenant.clone(), Arc::clone(s))).collect()),
+            opens: Semaphore::new(OPENS_IN_PARALLEL),
+            replaying: watch::Sender::new(slots.len()),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            metrics,
+        });
+        for slot in slots {
+            tenants.tasks.spawn(Arc::clone(&tenants).open_until_done(slot));
+        }
+        Ok(tenants)
+    }
+
+    /// Resolves once every tenant found at start has replayed, or has failed to and awaits its retry.
+    pub(crate) async fn replayed(&self) {
+        let mut replaying = self.replaying.subscribe();
+        // The sender lives as long as `self`.
+        let _ = replaying.wait_for(|left| *left == 0).await;
+    }
+
+    /// The tenant's storage, where it is open; at once, without waiting.
+    pub(crate) fn lookup(&self, tenant: &TenantId) -> Result<Lookup, WriteError> {
+        if self.stop.is_cancelled() {
+            return Err(WriteError::Closing);
+        }
+        let state = self.read_slots(|slots| slots.get(tenant).map(|slot| slot.state.borrow().clone()));
+        match state {
+            Some(State::Open(tsdb)) => Ok(Lookup::Open(tsdb)),
+            Some(State::Replaying) => Err(WriteError::Replaying { tenant: tenant.clone() }),
+            Some(State::Failed(reason)) => Err(WriteError::OpenFailed { tenant: tenant.clone(), reason }),
+            Some(State::Creating) | None => Ok(Lookup::Absent),
+        }
+    }
+
+    /// Opens a tenant that [`lookup`](Self::lookup) found absent, or waits for whoever opens it already.
+    pub(crate) async fn create(self: &Arc<Self>, tenant: &TenantId) -> Result<Arc<Tsdb>, WriteError> {
+        if self.stop.is_cancelled() {
+            return Err(WriteError::Closing);
+        }
+        let slot = self.slot(tenant);
+        let mut state = slot.state.subscribe();
+        let settled = state.wait_for(|s| !matches!(s, State::Creating));
+        let settled = tokio::select! {
+            settled = settled => settled.map_err(|_| WriteError::Internal)?.clone(),
+            () = self.stop.cancelled() => return Err(WriteError::Closing),
+        };
+        match settled {
+            State::Open(tsdb) => Ok(tsdb),
+            State::Failed(reason) => Err(WriteError::OpenFailed { tenant: tenant.clone(), reason }),
+            State::Replaying | State::Creating => Err(WriteError::Replaying { tenant: tenant.clone() }),
+        }
+    }
+
+    /// Every open tenant with its storage, in the order of their names.
+    pub(crate) fn open(&self) -> Vec<(TenantId, Arc<Tsdb>)> {
+        let mut open: Vec<_> = self.read_slots(|slots| {
+            slots
+                .values()
+                .filter_map(|slot| match &*slot.state.borrow() {
+                    State::Open(tsdb) => Some((slot.tenant.clone(), Arc::clone(tsdb))),
+                    _ => None,
+                })
+                .collect()
+        });
+        open.sort_by(|(a, _), (b, _)| a.cmp(b));
+        open
+    }
+
+    /// The state of each tenant.
+    pub(crate) fn states(&self) -> Vec<TenantState> {
+        self.read_slots(|slots| {
+            slots
+                .values()
+                .map(|slot| match &*slot.state.borrow() {
+                    State::Replaying | State::Creating => TenantState::Opening,
+                    State::Open(_) => TenantState::Open,
+                    State::Failed(_) => TenantState::Failed,
+                })
+                .collect()
+        })
+    }
+
+    /// Refuses further writes, then closes every tenant, which makes its write-ahead log durable.
+    /// The storages stay readable: blocks can still be shipped.
+    pub(crate) async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        let mut closing = JoinSet::new();
+        for (tenant, tsdb) in self.open() {
+            closing.spawn_blocking(move || (tenant, tsdb.close()));
+        }
+        while let Some(closed) = closing.join_next().await {
+            match closed {
+                Ok((tenant, Ok(()))) => tracing::debug!(%tenant, "tenant closed"),
+                Ok((tenant, Err(error))) => tracing::error!(%tenant, %error, "tenant did not close cleanly"),
+                Err(error) => tracing::error!(%error, "closing a tenant broke off"),
+            }
+        }
+    }
+
+    /// The tenant's slot; creates it, and starts its opening, where there is none.
+    fn slot(self: &Arc<Self>, tenant: &TenantId) -> Arc<Slot> {
+        if let Some(slot) = self.read_slots(|slots| slots.get(tenant).cloned()) {
+            return slot;
+        }
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.entry(tenant.clone()).or_insert_with(|| {
+            let slot = Arc::new(Slot::new(tenant.clone(), State::Creating));
+            self.tasks.spawn(Arc::clone(self).open_until_done(Arc::clone(&slot)));
+            slot
+        });
+        Arc::clone(slot)
+    }
+
+    fn read_slots<T>(&self, read: impl FnOnce(&HashMap<TenantId, Arc<Slot>>) -> T) -> T {
+        read(&self.slots.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Opens one tenant, and tries again with growing pauses until it opens or the process stops.
+    async fn open_until_done(self: Arc<Self>, slot: Arc<Slot>) {
+        let mut first = matches!(*slot.state.borrow(), State::Replaying);
+        let mut pauses = ExponentialBuilder::new()
+            .with_min_delay(RETRY_MIN)
+            .with_max_delay(RETRY_MAX)
+            .with_jitter()
+            .without_max_times()
+            .build();
+        loop {
+            let Some(state) = self.open_once(&slot.tenant).await else { return };
+            let done = matches!(state, State::Open(_));
+            slot.state.send_replace(state);
+            if std::mem::take(&mut first) {
+                self.replaying.send_modify(|left| *left -= 1);
+            }
+            if done {
+                return;
+            }
+            let pause = pauses.next().unwrap_or(RETRY_MAX);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// One attempt; `None` when the process stops before it began.
+    async fn open_once(&self, tenant: &TenantId) -> Option<State> {
+        let permit = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return None,
+            permit = self.opens.acquire() => permit.ok()?,
+        };
+        let (dir, options) = (self.data.tenant(tenant), self.options.clone());
+        let start = Instant::now();
+        let opened = spawn_blocking(move || open_tsdb(dir, options)).await;
+        drop(permit);
+        let reason: Arc<str> = match opened {
+            Ok(Ok(tsdb)) => {
+                let seconds = start.elapsed().as_secs_f64();
+                self.metrics
+                    .replay_duration
+                    .get_or_create(&TenantLabels { tenant: tenant.clone() })
+                    .set(seconds);
+                tracing::info!(%tenant, seconds, series = tsdb.stats().series, "tenant open");
+                return Some(State::Open(Arc::new(tsdb)));
+            }
+            Ok(Err(error)) => error.to_string().into(),
+            Err(_) => "opening broke off".into(),
+        };
+        tracing::error!(%tenant, %reason, "tenant cannot be opened, its writes are refused until a retry succeeds");
+        self.metrics.tenant_open_failures.get_or_create(&TenantLabels { tenant: tenant.clone() }).inc();
+        Some(State::Failed(reason))
+    }
+}
+
+impl Slot {
+    fn new(tenant: TenantId, state: State) -> Self {
+        Self { tenant, state: watch::Sender::new(state) }
+    }
+}
+
+fn open_tsdb(dir: PathBuf, options: Options) -> Result<Tsdb, ringside_tsdb::Error> {
+    Tsdb::open(&dir, options)
+}
+
+#[cfg(test)]
+#[path = "tenants_tests.rs"]
+mod tests;
