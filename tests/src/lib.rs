@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The harness that the end-to-end tests and the demo share: real processes on loopback (Envoy with
+//! the filter, sidecars, an S3 server, Prometheus), generated load whose every answer is recorded, and
+//! Prometheus' own tools as the judge of what was stored.
+//!
+//! It links nothing of the write path: requests are encoded here, and data directories are read by
+//! `promtool`. The one exception is the hashring, which tells where a series belongs.
+
+pub mod bucket;
+pub mod clock;
+pub mod cluster;
+pub mod contents;
+pub mod envoy;
+pub mod generator;
+pub mod http;
+pub mod oracle;
+pub mod ports;
+pub mod process;
+pub mod prometheus;
+pub mod s3;
+pub mod scratch;
+pub mod sidecar;
+pub mod tools;
+pub mod wait;
+pub mod wire;

@@ -1,0 +1,11 @@
+//! End-to-end tests with the real Envoy, real Prometheus and a real S3 server, on loopback. One binary,
+//! so that it links once; a module for each promise, its topology in its opening comment.
+
+mod bucket_outage;
+mod garbage;
+mod kill_one;
+mod kill_two;
+mod placement;
+mod prometheus_reads;
+mod slow_replica;
+mod write_path;

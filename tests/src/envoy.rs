@@ -1,0 +1,82 @@
+//! A real Envoy that carries the filter, with the bootstrap that `ringside hashring render` writes: what
+//! a user runs is what is tested.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::http::{self, Metrics};
+use crate::process::{Process, Spec};
+use crate::{ports, tools};
+
+/// Envoy with the filter.
+pub struct Envoy {
+    /// The process.
+    pub process: Process,
+    listener: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Envoy {
+    /// Renders the bootstrap from `hashrings.json` in `folder` with further flags for `render`, and
+    /// starts it.
+    pub async fn start(folder: &Path, hashrings: &str, flags: &[String]) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join("hashrings.json"), hashrings)?;
+        let (listener, admin) = (ports::reserve()?, ports::reserve()?);
+        let rendered = Command::new(tools::ringside()?)
+            .args(["hashring", "render", "--hashrings", "hashrings.json", "--output", "envoy.yaml"])
+            .arg("--wasm")
+            .arg(tools::wasm_module()?)
+            .args(["--listen", &listener.to_string(), "--admin", &admin.to_string()])
+            .args(flags)
+            .current_dir(folder)
+            .output()?;
+        if !rendered.status.success() {
+            bail!("ringside hashring render: {}", String::from_utf8_lossy(&rendered.stderr));
+        }
+        let mut process = Process::start(Spec {
+            name: "envoy".to_owned(),
+            program: tools::envoy()?,
+            args: ["-c", "envoy.yaml", "--disable-hot-restart", "--concurrency", "2"]
+                .map(str::to_owned)
+                .into(),
+            folder: folder.to_owned(),
+        })?;
+        process.wait_ready(&format!("http://{admin}/ready")).await?;
+        Ok(Self { process, listener, admin })
+    }
+
+    /// The URL that clients write to.
+    pub fn write_url(&self) -> String {
+        format!("http://{}/api/v1/receive", self.listener)
+    }
+
+    /// The admin interface.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Envoy's own statistics, the filter's among them.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        Metrics::scrape(&format!("http://{}/stats/prometheus", self.admin)).await
+    }
+
+    /// An error unless Envoy sends requests to every sidecar: none is ejected or failed its check.
+    pub async fn expect_all_healthy(&self) -> Result<()> {
+        let page = http::get_ok(&format!("http://{}/clusters?format=json", self.admin)).await?;
+        let clusters: serde_json::Value = serde_json::from_str(&page)?;
+        for cluster in clusters["cluster_statuses"].as_array().context("no clusters")? {
+            for host in cluster["host_statuses"].as_array().into_iter().flatten() {
+                let health = &host["health_status"];
+                let bad = ["failed_active_health_check", "failed_outlier_check", "pending_active_hc"];
+                if bad.iter().any(|flag| health[flag] == true) {
+                    bail!("{}: {health}", cluster["name"]);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! What is really in a data directory, in the judgement of `promtool tsdb dump`: WAL, head chunks and
+//! blocks together. It always reads a copy, so a running sidecar is neither disturbed nor waited for.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::contents::{Contents, Labels};
+use crate::tools;
+
+/// Dumps a copy of `tenant_dir`, a TSDB that may be in use. `copy` must not exist; it is removed again.
+pub fn dump_copy(tenant_dir: &Path, copy: &Path) -> Result<Contents> {
+    copy_tsdb(tenant_dir, copy)?;
+    let dumped = dump(copy)?;
+    std::fs::remove_dir_all(copy).with_context(|| format!("remove {}", copy.display()))?;
+    Ok(dumped)
+}
+
+/// Copies a TSDB that may be in use: WAL and head first, then the blocks. A block that is cut in between
+/// is then both in the copied WAL and a block, which every reader merges; in the other order its samples
+/// could be missed. A file that vanishes on the way (a checkpoint, a removed block) starts it over.
+pub fn copy_tsdb(from: &Path, to: &Path) -> Result<()> {
+    const TRIES: usize = 20;
+    for _ in 0..TRIES {
+        let copied = copy_once(from, to);
+        match &copied {
+            Err(error) if vanished(error) => std::fs::remove_dir_all(to)?,
+            _ => return copied,
+        }
+    }
+    bail!("{} never held still for a copy", from.display())
+}
+
+fn vanished(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::NotFound)
+    })
+}
+
+fn copy_once(from: &Path, to: &Path) -> Result<()> {
+    if !from.is_dir() {
+        bail!("{} is no directory", from.display());
+    }
+    std::fs::create_dir_all(to.join("wal")).with_context(|| format!("create {}", to.display()))?;
+    for log in ["wal", "wbl", "chunks_head"] {
+        if from.join(log).is_dir() {
+            copy_tree(&from.join(log), &to.join(log))?;
+        }
+    }
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        if is_block(&entry.file_name().to_string_lossy()) {
+            copy_tree(&entry.path(), &to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+/// True for a ULID, the name of a finished block's directory.
+pub fn is_block(name: &str) -> bool {
+    name.len() == 26 && name.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Dumps a TSDB that nobody uses. promtool insists on a `wal/` in it and writes a `chunks_head/` there.
+pub fn dump(dir: &Path) -> Result<Contents> {
+    let mut child = Command::new(tools::promtool()?)
+        .args(["tsdb", "dump"])
+        .arg(dir)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let mut errors = stderr.context("no stderr")?;
+    let complaints = std::thread::spawn(move || {
+        let mut text = String::new();
+        errors.read_to_string(&mut text).map(|_| text)
+    });
+    let contents = parse_lines(BufReader::new(stdout.context("no stdout")?));
+    let status = child.wait()?;
+    let complaints = complaints.join().ok().context("the reader of stderr is gone")??;
+    if !status.success() {
+        bail!("promtool tsdb dump {}: {status}\n{complaints}", dir.display());
+    }
+    contents
+}
+
+fn parse_lines(mut reader: impl BufRead) -> Result<Contents> {
+    let mut contents = Contents::default();
+    let (mut line, mut series, mut labels) = (String::new(), String::new(), Labels::new());
+    loop {
+        line.clear();
+        if reader.read_line(&mut line)? == 0 {
+            return Ok(contents);
+        }
+        let text = line.trim_end_matches('\n');
+        // `{name="value", …} value timestamp`; a newline inside a label value is printed escaped.
+        let split = text.rsplit_once(' ').and_then(|(rest, t)| Some((rest.rsplit_once(' ')?, t)));
+        let ((labels_text, value), timestamp) = split.with_context(|| format!("odd line {text:?}"))?;
+        if labels_text != series {
+            labels = parse_labels(labels_text).with_context(|| format!("odd labels {labels_text:?}"))?;
+            labels_text.clone_into(&mut series);
+        }
+        contents.add(&labels, timestamp.parse()?, value.parse()?)?;
+    }
+}
+
+/// Reads `{a="b", c="d"}`; values are quoted as Go's `strconv.Quote` does it.
+fn parse_labels(text: &str) -> Result<Labels> {
+    let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).context("no braces")?;
+    let (mut labels, mut rest) = (Labels::new(), inner);
+    while !rest.is_empty() {
+        let (name, quoted) = rest.split_once("=\"").context("no quoted value")?;
+        let (value, after) = unquote(quoted)?;
+        if labels.insert(name.to_owned(), value).is_some() {
+            bail!("{name} occurs twice");
+        }
+        rest = after.strip_prefix(", ").unwrap_or(after);
+    }
+    Ok(labels)
+}
+
+/// Decodes up to the closing quote; returns the value and what follows the quote.
+fn unquote(text: &str) -> Result<(String, &str)> {
+    let mut value = String::new();
+    let mut chars = text.chars();
+    loop {
+        match chars.next().context("no closing quote")? {
+            '"' => return Ok((value, chars.as_str())),
+            '\\' => value.push(unescape(&mut chars)?),
+            plain => value.push(plain),
+        }
+    }
+}
+
+fn unescape(chars: &mut std::str::Chars<'_>) -> Result<char> {
+    let digits = match chars.next().context("a lone backslash")? {
+        'a' => return Ok('\x07'),
+        'b' => return Ok('\x08'),
+        'f' => return Ok('\x0c'),
+        'n' => return Ok('\n'),
+        'r' => return Ok('\r'),
+        't' => return Ok('\t'),
+        'v' => return Ok('\x0b'),
+        same @ ('\\' | '"') => return Ok(same),
+        'x' => 2,
+        'u' => 4,
+        'U' => 8,
+        other => bail!("escape \\{other}"),
+    };
+    let hex: String = chars.by_ref().take(digits).collect();
+    let code = u32::from_str_radix(&hex, 16)?;
+    // \x80 and above stand for single bytes of what is no UTF-8; nothing of ours may hold that.
+    if digits == 2 && code >= 0x80 {
+        bail!("the label value is not UTF-8");
+    }
+    char::from_u32(code).context("no code point")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_promtool_are_read_back() {
+        let text = concat!(
+            "{__name__=\"up\", path=\"C:\\\\x \\\"q\\\" }, a=\\n\\u2028ü\"} 1e+06 1000\n",
+            "{__name__=\"up\", path=\"C:\\\\x \\\"q\\\" }, a=\\n\\u2028ü\"} NaN 2000\n",
+            "{__name__=\"up\"} +Inf -5\n",
+        );
+        let contents = parse_lines(text.as_bytes()).unwrap();
+        let odd = Labels::from([
+            ("__name__".to_owned(), "up".to_owned()),
+            ("path".to_owned(), "C:\\x \"q\" }, a=\n\u{2028}ü".to_owned()),
+        ]);
+        let plain = Labels::from([("__name__".to_owned(), "up".to_owned())]);
+        assert!(contents.has(&odd, 1000, 1e6));
+        assert!(contents.has(&odd, 2000, f64::NAN));
+        assert!(contents.has(&plain, -5, f64::INFINITY));
+        assert_eq!(contents.sample_count(), 3);
+    }
+
+    #[test]
+    fn damaged_output_is_an_error() {
+        for text in ["{a=\"b\"} 1\n", "{a=\"b} 1 2\n", "{a=\"b\", a=\"c\"} 1 2\n", "{a=\"\\xff\"} 1 2\n"] {
+            assert!(parse_lines(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

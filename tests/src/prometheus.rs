@@ -1,0 +1,166 @@
+//! Real Prometheus 2.42, in its two roles: an agent that scrapes and writes, and a server that is given
+//! one of our data directories.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::contents::{Contents, Labels};
+use crate::http::{self, Metrics};
+use crate::process::{Process, Spec};
+use crate::{oracle, ports, tools};
+
+/// What an agent is to do.
+pub struct AgentSetup<'a> {
+    /// Where it writes.
+    pub write_url: &'a str,
+    /// The tenant header, if any.
+    pub tenant: Option<&'a str>,
+    /// What it scrapes, each once a second.
+    pub targets: Vec<SocketAddr>,
+}
+
+/// Prometheus in agent mode.
+pub struct Agent {
+    process: Process,
+    address: SocketAddr,
+    folder: PathBuf,
+    remote_write: String,
+}
+
+/// The external label of every agent.
+const CLUSTER: (&str, &str) = ("cluster", "e2e");
+
+impl Agent {
+    /// Starts it in `folder`.
+    pub async fn start(folder: &Path, setup: AgentSetup<'_>) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let headers = setup.tenant.map(|tenant| format!("    headers: {{THANOS-TENANT: {tenant}}}\n"));
+        let remote_write = format!(
+            "remote_write:\n  - url: {}\n{}    queue_config: {{batch_send_deadline: 200ms, \
+             max_samples_per_send: 200, min_backoff: 30ms}}\n    metadata_config: {{send: true, \
+             send_interval: 1s}}\n",
+            setup.write_url,
+            headers.unwrap_or_default()
+        );
+        write_config(folder, &setup.targets, &remote_write)?;
+        let address = ports::reserve()?;
+        let process = Process::start(Spec {
+            name: "agent".to_owned(),
+            program: tools::prometheus()?,
+            args: vec![
+                "--enable-feature=agent".to_owned(),
+                "--config.file=agent.yml".to_owned(),
+                "--storage.agent.path=data".to_owned(),
+                format!("--web.listen-address={address}"),
+            ],
+            folder: folder.to_owned(),
+        })?;
+        let mut agent = Self { process, address, folder: folder.to_owned(), remote_write };
+        agent.process.wait_ready(&format!("http://{address}/-/ready")).await?;
+        Ok(agent)
+    }
+
+    /// Its own metrics.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        Metrics::scrape(&format!("http://{}/metrics", self.address)).await
+    }
+
+    /// Ends the scraping: its targets go away, for which it writes stale markers a little later.
+    pub fn stop_scraping(&self) -> Result<()> {
+        write_config(&self.folder, &[], &self.remote_write)?;
+        self.process.signal(Signal::HUP)
+    }
+
+    /// Everything it has scraped so far, so everything that it owes the receiver: the contents of its
+    /// own WAL, with the external label that it adds on the way.
+    pub fn scraped(&self, copy: &Path) -> Result<Contents> {
+        let scraped = oracle::dump_copy(&self.folder.join("data"), copy)?;
+        let mut delivered = Contents::default();
+        for (labels, timestamp, value) in scraped.iter() {
+            let mut labels: Labels = labels.clone();
+            labels.entry(CLUSTER.0.to_owned()).or_insert_with(|| CLUSTER.1.to_owned());
+            delivered.add(&labels, timestamp, value)?;
+        }
+        Ok(delivered)
+    }
+
+    /// An error if it gave up on any sample.
+    pub async fn expect_no_failure(&self) -> Result<()> {
+        let metrics = self.metrics().await?;
+        for bad in ["samples_failed_total", "samples_dropped_total"] {
+            let count = metrics.sum(&format!("prometheus_remote_storage_{bad}"), &[]);
+            if count != 0.0 {
+                bail!("the agent has {bad} = {count}\n{}", self.process.log_tail());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_config(folder: &Path, targets: &[SocketAddr], remote_write: &str) -> Result<()> {
+    let (name, value) = CLUSTER;
+    let targets: Vec<String> = targets.iter().map(|target| format!("\"{target}\"")).collect();
+    let config = format!(
+        "global:\n  scrape_interval: 1s\n  external_labels: {{{name}: {value}}}\nscrape_configs:\n  - \
+         job_name: sidecar\n    static_configs: [{{targets: [{}]}}]\n{remote_write}",
+        targets.join(", ")
+    );
+    std::fs::write(folder.join("agent.yml"), config).context("write agent.yml")
+}
+
+/// Prometheus as a server on a data directory.
+pub struct Server {
+    process: Process,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Starts it on `data`, which it will own, repair and compact. `folder` is for its log.
+    pub async fn start(folder: &Path, data: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join("server.yml"), "global: {}\n")?;
+        let address = ports::reserve()?;
+        let mut process = Process::start(Spec {
+            name: "prometheus".to_owned(),
+            program: tools::prometheus()?,
+            args: vec![
+                "--config.file=server.yml".to_owned(),
+                format!("--storage.tsdb.path={}", data.display()),
+                "--storage.tsdb.retention.time=10y".to_owned(),
+                format!("--web.listen-address={address}"),
+            ],
+            folder: folder.to_owned(),
+        })?;
+        process.wait_ready(&format!("http://{address}/-/ready")).await?;
+        Ok(Self { process, address })
+    }
+
+    /// Its own metrics.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        Metrics::scrape(&format!("http://{}/metrics", self.address)).await
+    }
+
+    /// An instant query; returns `data.result`.
+    pub async fn query(&self, promql: &str, at_ms: i64) -> Result<Vec<Value>> {
+        let (query, at) = (percent_encode(promql), at_ms as f64 / 1000.0);
+        let url = format!("http://{}/api/v1/query?query={query}&time={at}", self.address);
+        let mut answer: Value = serde_json::from_str(&http::get_ok(&url).await?)?;
+        match answer["data"]["result"].take() {
+            Value::Array(result) => Ok(result),
+            _ => bail!("no result for {promql}: {answer}"),
+        }
+    }
+
+    /// Everything it printed so far.
+    pub fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.process.log())?)
+    }
+}
+
+fn percent_encode(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
