@@ -212,3 +212,7 @@ fn pauses() -> ExponentialBackoff {
         .without_max_times()
         .build()
 }
+
+#[cfg(test)]
+#[path = "flush_tests.rs"]
+mod tests;

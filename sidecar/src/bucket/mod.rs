@@ -246,3 +246,6 @@ fn s3_store(config: &S3Config) -> Result<object_store::aws::AmazonS3, BucketConf
         .with_retry(retry)
         .build()?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ pub(crate) mod admin;
 mod body;
 pub(crate) mod receive;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,14 +14,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use std::sync::Arc;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// Connections that one listener serves at once; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 4096;
-/// For the headers of one request over HTTP/1.
+const CONNECTIONS_MAX: usize = 1024;
+/// For a new connection's first byte, and for the headers of one request over HTTP/1.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A silent HTTP/2 peer is asked after the first, and given up after the second.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -43,11 +43,15 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
             () = stop.cancelled() => break,
         };
         let Some((stream, permit)) = accepted else { continue };
-        let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
+        let (builder, router) = (builder.clone(), router.clone());
+        let (watcher, stop) = (graceful.watcher(), stop.clone());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if !speaks(&stream, &stop).await {
+                return;
+            }
+            let service = TowerToHyperService::new(router);
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(error, "connection ended");
             }
             drop(permit);
@@ -65,7 +69,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
 async fn accept(
     listener: &TcpListener,
     connections: &Arc<Semaphore>,
-) -> Option<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
     let permit = Arc::clone(connections).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => {
@@ -79,6 +83,14 @@ async fn accept(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             None
         }
+    }
+}
+
+/// Waits for the first byte: a peer that never sends one holds a connection for nothing.
+async fn speaks(stream: &TcpStream, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        readable = tokio::time::timeout(HEADER_TIMEOUT, stream.readable()) => matches!(readable, Ok(Ok(()))),
+        () = stop.cancelled() => false,
     }
 }
 
