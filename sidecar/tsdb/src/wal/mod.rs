@@ -16,3 +16,6 @@ pub(crate) use checkpoint::{Keep, truncate};
 pub(crate) use replay::{Replayed, replay};
 pub use writer::WalSync;
 pub(crate) use writer::{Position, Wal};
+
+#[cfg(test)]
+mod tests;

@@ -41,8 +41,8 @@ impl Framer {
 
     /// True if a record of `len` bytes must start a new segment. An empty segment takes a record of any size.
     pub(super) fn is_full_for(&self, len: usize) -> bool {
-        if self.offset == 0 {
-            return false;
+        if self.offset == 0 || self.offset >= self.segment_bytes {
+            return self.offset > 0;
         }
         let used = (self.offset % PAGE as u64) as usize;
         let in_page = (PAGE - used).saturating_sub(HEADER) as u64;

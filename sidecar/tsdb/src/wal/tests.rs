@@ -1,0 +1,117 @@
+//! Framing, rotation and reading, in every alignment to pages and segments.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::page::PAGE;
+use super::reader::SegmentReader;
+use super::segment::SegmentWriter;
+use crate::error::Error;
+use crate::layout;
+
+fn write(dir: &Path, segment_bytes: u64, records: &[Vec<u8>]) -> u64 {
+    let mut writer = SegmentWriter::create(dir, 0, segment_bytes).unwrap();
+    for record in records {
+        writer.write(record).unwrap();
+    }
+    writer.sync().unwrap();
+    writer.index()
+}
+
+fn read(path: &Path) -> (Vec<Vec<u8>>, Option<Error>) {
+    let mut reader = SegmentReader::open(path).unwrap();
+    let mut records = Vec::new();
+    loop {
+        match reader.next_record() {
+            Ok(Some(record)) => records.push(record.to_vec()),
+            Ok(None) => return (records, None),
+            Err(e) => return (records, Some(e)),
+        }
+    }
+}
+
+/// Bytes that snappy cannot shrink, so that a record's length on disk is known.
+fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    (0..len)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn records_of_any_size_come_back(sizes in proptest::collection::vec(1usize..100_000, 1..12), seed in any::<u64>()) {
+        let dir = tempfile::tempdir().unwrap();
+        let records: Vec<_> = sizes.iter().map(|&size| noise(size, seed ^ size as u64)).collect();
+        let last = write(dir.path(), 4 * PAGE as u64, &records);
+        let mut back = Vec::new();
+        for index in 0..=last {
+            let path = dir.path().join(layout::segment_name(index));
+            let (some, error) = read(&path);
+            prop_assert!(error.is_none(), "{:?}", error);
+            prop_assert!(index == last || std::fs::metadata(&path).unwrap().len() % PAGE as u64 == 0);
+            back.extend(some);
+        }
+        prop_assert_eq!(back, records);
+    }
+
+    #[test]
+    fn a_cut_segment_gives_a_prefix_and_names_the_place(cut in any::<prop::sample::Index>(), seed in any::<u64>()) {
+        let dir = tempfile::tempdir().unwrap();
+        let records: Vec<_> = [10, 40_000, 7, 70_000].iter().map(|&size| noise(size, seed)).collect();
+        write(dir.path(), 1 << 30, &records);
+        let path = dir.path().join(layout::segment_name(0));
+        let bytes = std::fs::read(&path).unwrap();
+        let len = cut.index(bytes.len());
+        std::fs::write(&path, &bytes[..len]).unwrap();
+        let (back, error) = read(&path);
+        prop_assert!(back.len() < records.len());
+        prop_assert_eq!(&back[..], &records[..back.len()]);
+        if let Some(Error::Corrupt { offset, .. }) = error {
+            prop_assert!(offset <= bytes.len() as u64 + PAGE as u64);
+        }
+    }
+
+    #[test]
+    fn any_bytes_end(bytes in proptest::collection::vec(any::<u8>(), 0..3 * PAGE)) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("00000000");
+        std::fs::write(&path, bytes).unwrap();
+        read(&path);
+    }
+}
+
+#[test]
+fn a_first_fragment_may_be_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    // Leaves exactly one header's room in the page.
+    let records = vec![noise(PAGE - 14, 1), noise(100, 2), noise(PAGE - 7, 3), noise(1, 4)];
+    write(dir.path(), 1 << 30, &records);
+    assert_eq!(read(&dir.path().join("00000000")).0, records);
+}
+
+#[test]
+fn a_record_larger_than_a_segment_is_written_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = vec![noise(10, 1), noise(5 * PAGE, 2), noise(10, 3)];
+    assert_eq!(write(dir.path(), PAGE as u64, &records), 2);
+    assert_eq!(read(&dir.path().join("00000001")).0, records[1..2]);
+}
+
+#[test]
+fn what_compresses_is_stored_compressed() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = vec![vec![7u8; 100_000]];
+    write(dir.path(), 1 << 30, &records);
+    let path = dir.path().join("00000000");
+    assert!(std::fs::metadata(&path).unwrap().len() < 10_000);
+    assert_eq!(read(&path).0, records);
+}
