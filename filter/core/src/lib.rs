@@ -1,1 +1,31 @@
-//! Placeholder.
+//! The write path as a state machine: tenant, split, fan-out, verdict.
+//!
+//! Events go in and effects come out, so that the same code runs in Envoy's module, in a simulation and in a unit
+//! test. It owns no I/O: neither host calls, nor clocks, nor randomness.
+//!
+//! ```text
+//! headers ─ request, tenant ─▶ admitted       body ─ split ─▶ parts ─ fanout ─▶ sidecars
+//!                                            client ◀─ reply ◀─ tally, quorum ◀─ answer ◀─┘
+//! ```
+
+#![cfg_attr(not(test), deny(clippy::expect_used, clippy::indexing_slicing))]
+
+pub mod answer;
+pub mod config;
+pub mod fanout;
+pub mod layout;
+pub mod quorum;
+pub mod reply;
+pub mod request;
+pub mod split;
+pub mod tally;
+pub mod tenant;
+
+pub use answer::ANSWER_BYTES_MAX;
+pub use config::{Config, ConfigError};
+pub use fanout::{Admission, Call, Counter, Dispatch, Effect, Event, Fanouts, RequestId};
+pub use quorum::Outcome;
+pub use reply::Response;
+pub use request::Head;
+pub use split::Form;
+pub use tenant::{Lookup, Place, TenantId};

@@ -1,0 +1,160 @@
+//! A sidecar's answer, read as outcomes of the series in its part.
+//!
+//! Owns the meaning of a sidecar's status and of its refusal list, also for receivers that send no list (stock
+//! Thanos Receive ingestors among them). It does not know what the other replicas said.
+//!
+//! Invariant: what cannot be understood counts as unavailable for every series, never as stored.
+
+use prost::Message as _;
+use ringside_proto::CONTENT_TYPE_REFUSED;
+use ringside_proto::ringside::{Reason, WriteRefused};
+
+use crate::quorum::Outcome;
+
+/// The longest refusal list that is read, in bytes. A host need not hand over more than one byte beyond it.
+pub const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// How much of a sidecar's message is kept, in bytes.
+const MESSAGE_BYTES_MAX: usize = 512;
+
+/// What one sidecar said of its part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The outcome of every series that is not in `refused`.
+    pub rest: Outcome,
+    /// The refused series in ascending order of index, each once.
+    pub refused: Vec<Refused>,
+    /// The sidecar's own words, empty if it had none.
+    pub message: String,
+}
+
+/// One series that a sidecar refused, by its index in the part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub index: u32,
+    pub outcome: Outcome,
+    pub reason: Reason,
+}
+
+impl Answer {
+    /// The same outcome for every series of the part.
+    pub fn whole(outcome: Outcome, message: impl Into<String>) -> Self {
+        Self { rest: outcome, refused: Vec::new(), message: message.into() }
+    }
+
+    /// Reads an answer. A `status` of `None` is a reset stream; `holds` says whether the part has a series
+    /// of that index.
+    pub fn read(
+        status: Option<u16>,
+        content_type: Option<&[u8]>,
+        body: &[u8],
+        holds: impl Fn(u32) -> bool,
+    ) -> Self {
+        let Some(status) = status else {
+            return Self::whole(Outcome::Unavailable, "the connection was reset");
+        };
+        let outcome = outcome_of(status);
+        if !content_type.is_some_and(is_refusal_list) {
+            return Self::whole(outcome, words(status, &String::from_utf8_lossy(head(body))));
+        }
+        if body.len() > ANSWER_BYTES_MAX {
+            return Self::whole(Outcome::Unavailable, "the list of refused series is too long");
+        }
+        let Ok(list) = WriteRefused::decode(body) else {
+            return Self::whole(Outcome::Unavailable, "the list of refused series is unreadable");
+        };
+        if !list.series.iter().all(|series| holds(series.index)) {
+            return Self::whole(
+                Outcome::Unavailable,
+                "the list of refused series names one that was not sent",
+            );
+        }
+        if list.series.is_empty() {
+            return Self::whole(outcome, words(status, &list.message));
+        }
+        let refused = list.series.iter().map(|series| {
+            let reason = series.reason();
+            Refused { index: series.index, outcome: outcome_of_reason(reason), reason }
+        });
+        Self {
+            rest: Outcome::Stored,
+            refused: in_order(refused.collect()),
+            message: words(status, &list.message),
+        }
+    }
+}
+
+/// Sorts by index. Of several entries for one series the worst counts.
+fn in_order(mut refused: Vec<Refused>) -> Vec<Refused> {
+    refused.sort_unstable_by_key(|series| (series.index, std::cmp::Reverse(series.outcome)));
+    refused.dedup_by_key(|series| series.index);
+    refused
+}
+
+/// The outcome that a status states for a whole part.
+///
+/// Refusals that speak of the path between filter and sidecar rather than of the data (401, 403, 404, 407, 408)
+/// count as unavailable: a retry may find the path mended, and nothing is dropped meanwhile.
+fn outcome_of(status: u16) -> Outcome {
+    match status {
+        200..=299 => Outcome::Stored,
+        409 => Outcome::Conflict,
+        413 => Outcome::TooLarge,
+        429 => Outcome::Limited,
+        401 | 403 | 404 | 407 | 408 => Outcome::Unavailable,
+        400..=499 => Outcome::Invalid,
+        _ => Outcome::Unavailable,
+    }
+}
+
+fn outcome_of_reason(reason: Reason) -> Outcome {
+    match reason {
+        Reason::Invalid => Outcome::Invalid,
+        Reason::OutOfOrder | Reason::DuplicateTimestamp | Reason::OutOfBounds | Reason::TooOld => {
+            Outcome::Conflict
+        }
+        Reason::Limit => Outcome::Limited,
+        // A sidecar newer than this filter may have reasons unknown here: let the client retry.
+        Reason::Unavailable | Reason::Unspecified => Outcome::Unavailable,
+    }
+}
+
+/// A reason in words.
+pub fn reason_words(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Invalid => "invalid",
+        Reason::OutOfOrder => "out of order",
+        Reason::DuplicateTimestamp => "duplicate timestamp with another value",
+        Reason::OutOfBounds => "out of bounds",
+        Reason::TooOld => "too old",
+        Reason::Limit => "over a limit",
+        Reason::Unavailable => "unavailable",
+        Reason::Unspecified => "refused without a reason",
+    }
+}
+
+/// Media types are compared without regard to case or blanks, as parameters may be spaced.
+fn is_refusal_list(content_type: &[u8]) -> bool {
+    let meant = content_type.iter().filter(|byte| !byte.is_ascii_whitespace());
+    meant.map(u8::to_ascii_lowercase).eq(CONTENT_TYPE_REFUSED.bytes().map(|byte| byte.to_ascii_lowercase()))
+}
+
+fn head(body: &[u8]) -> &[u8] {
+    body.get(..MESSAGE_BYTES_MAX).unwrap_or(body)
+}
+
+/// One line of a sidecar's message; its status stands in where it said nothing.
+fn words(status: u16, message: &str) -> String {
+    let mut line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if let Some((end, _)) = line.char_indices().find(|(at, _)| *at >= MESSAGE_BYTES_MAX) {
+        line.truncate(end);
+    }
+    let line = line.trim();
+    if line.is_empty() && !(200..=299).contains(&status) {
+        format!("status {status}")
+    } else {
+        line.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests;

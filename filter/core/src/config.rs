@@ -1,0 +1,189 @@
+//! The plugin configuration: its JSON, defaults and bounds.
+//!
+//! Owns what an operator may set. The hashrings within are read by `ringside_hashring`.
+//!
+//! Invariant: a [`Config`] exists only if every bound holds; the error names the field and the bound.
+
+use ringside_hashring::{ConfigError as RingError, Hashrings};
+use ringside_proto::DECODED_BYTES_MAX;
+use ringside_proto::tenant::TenantError;
+use serde::Deserialize;
+
+use crate::tenant::TenantId;
+
+/// The write timeout of a sidecar is at least this and at most that, in milliseconds. Zero would mean "never"
+/// to Envoy.
+const WRITE_TIMEOUT_MS: (u64, u64) = (10, 300_000);
+/// Bounds of the sizes of a body, in bytes. The upper one keeps the memory of one request well below the GiB
+/// that Envoy gives a module.
+const BODY_BYTES: (u64, u64) = (1 << 10, 128 << 20);
+const REPLICATION_FACTOR: (u64, u64) = (1, 16);
+
+/// A valid configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Which sidecars hold which tenant's series.
+    pub hashrings: Hashrings,
+    /// The number of sidecars that hold each series, 1 to 16, default 3.
+    pub replication_factor: usize,
+    /// The request header that may name the tenant, in lower case; default `thanos-tenant`.
+    pub tenant_header: String,
+    /// The tenant of requests that name none; default `default-tenant`.
+    pub default_tenant: TenantId,
+    /// How long a sidecar may take to answer, 10 to 300,000 ms, default 5,000.
+    pub write_timeout_ms: u32,
+    /// The largest body as it arrives, 1 KiB to 128 MiB, default 32 MiB.
+    pub body_bytes_max: usize,
+    /// The largest body as it declares itself decompressed, 1 KiB to 128 MiB, default 32 MiB.
+    pub decoded_bytes_max: usize,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    #[error("the plugin configuration is not valid: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("{field} is {value}; it must be {min} to {max}")]
+    Bounds { field: &'static str, value: u64, min: u64, max: u64 },
+    #[error("tenant_header is {value:?}; it must be the name of an HTTP header")]
+    TenantHeader { value: String },
+    #[error("default_tenant is {value:?}: {error}")]
+    DefaultTenant { value: String, error: TenantError },
+    #[error(transparent)]
+    Hashrings(#[from] RingError),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    hashrings: serde_json::Value,
+    #[serde(default = "default_replication_factor")]
+    replication_factor: u64,
+    #[serde(default = "default_tenant_header")]
+    tenant_header: String,
+    #[serde(default = "default_tenant")]
+    default_tenant: String,
+    #[serde(default = "default_write_timeout_ms")]
+    write_timeout_ms: u64,
+    #[serde(default = "default_body_bytes_max")]
+    body_bytes_max: u64,
+    #[serde(default = "default_body_bytes_max")]
+    decoded_bytes_max: u64,
+}
+
+fn default_replication_factor() -> u64 {
+    3
+}
+
+fn default_tenant_header() -> String {
+    "THANOS-TENANT".to_owned()
+}
+
+fn default_tenant() -> String {
+    "default-tenant".to_owned()
+}
+
+fn default_write_timeout_ms() -> u64 {
+    5000
+}
+
+fn default_body_bytes_max() -> u64 {
+    DECODED_BYTES_MAX as u64
+}
+
+impl Config {
+    /// Reads and judges the plugin configuration.
+    pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+        let raw: Raw = serde_json::from_slice(json)?;
+        let replication_factor =
+            bounded("replication_factor", raw.replication_factor, REPLICATION_FACTOR)? as usize;
+        let write_timeout_ms = bounded("write_timeout_ms", raw.write_timeout_ms, WRITE_TIMEOUT_MS)? as u32;
+        let body_bytes_max = bounded("body_bytes_max", raw.body_bytes_max, BODY_BYTES)? as usize;
+        let decoded_bytes_max = bounded("decoded_bytes_max", raw.decoded_bytes_max, BODY_BYTES)? as usize;
+        if !is_header_name(&raw.tenant_header) {
+            return Err(ConfigError::TenantHeader { value: raw.tenant_header });
+        }
+        let default_tenant = match TenantId::new(&raw.default_tenant) {
+            Ok(tenant) => tenant,
+            Err(error) => return Err(ConfigError::DefaultTenant { value: raw.default_tenant, error }),
+        };
+        Ok(Self {
+            hashrings: Hashrings::from_value(raw.hashrings, replication_factor)?,
+            replication_factor,
+            tenant_header: raw.tenant_header.to_ascii_lowercase(),
+            default_tenant,
+            write_timeout_ms,
+            body_bytes_max,
+            decoded_bytes_max,
+        })
+    }
+}
+
+fn bounded(field: &'static str, value: u64, (min, max): (u64, u64)) -> Result<u64, ConfigError> {
+    if (min..=max).contains(&value) { Ok(value) } else { Err(ConfigError::Bounds { field, value, min, max }) }
+}
+
+/// A token as HTTP defines it, so that a look-up by this name can succeed.
+fn is_header_name(name: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.len() <= 128 && name.bytes().all(token)
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::Config;
+
+    const RINGS: &str = r#""hashrings":[{"endpoints":["a:1","b:1","c:1"],"algorithm":"ketama"}]"#;
+
+    fn error(fields: &str) -> String {
+        Config::parse(format!("{{{RINGS}{fields}}}").as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn only_the_hashrings_are_required() {
+        let config = Config::parse(format!("{{{RINGS}}}").as_bytes()).unwrap();
+        assert_eq!(config.replication_factor, 3);
+        assert_eq!(config.tenant_header, "thanos-tenant");
+        assert_eq!(config.default_tenant.as_str(), "default-tenant");
+        assert_eq!(config.write_timeout_ms, 5000);
+        assert_eq!((config.body_bytes_max, config.decoded_bytes_max), (32 << 20, 32 << 20));
+    }
+
+    #[test]
+    fn every_field_is_read() {
+        let json = format!(
+            r#"{{{RINGS},"replication_factor":2,"tenant_header":"X-Scope-OrgID","default_tenant":"t",
+                "write_timeout_ms":250,"body_bytes_max":2048,"decoded_bytes_max":4096}}"#
+        );
+        let config = Config::parse(json.as_bytes()).unwrap();
+        assert_eq!(config.replication_factor, 2);
+        assert_eq!(config.tenant_header, "x-scope-orgid");
+        assert_eq!(config.default_tenant.as_str(), "t");
+        assert_eq!(config.write_timeout_ms, 250);
+        assert_eq!((config.body_bytes_max, config.decoded_bytes_max), (2048, 4096));
+    }
+
+    #[test]
+    fn errors_name_the_field_and_the_bound() {
+        assert_eq!(error(r#","replication_factor":0"#), "replication_factor is 0; it must be 1 to 16");
+        assert_eq!(error(r#","write_timeout_ms":0"#), "write_timeout_ms is 0; it must be 10 to 300000");
+        assert_eq!(error(r#","body_bytes_max":7"#), "body_bytes_max is 7; it must be 1024 to 134217728");
+        assert!(error(r#","decoded_bytes_max":4294967296"#).starts_with("decoded_bytes_max is 4294967296"));
+        assert!(error(r#","tenant_header":"a b""#).starts_with("tenant_header is \"a b\""));
+        assert!(error(r#","default_tenant":"..""#).starts_with("default_tenant is \"..\""));
+        assert!(error(r#","replicaton_factor":3"#).contains("unknown field `replicaton_factor`"));
+        assert!(error(r#","write_timeout_ms":"5s""#).contains("invalid type: string"));
+    }
+
+    #[test]
+    fn hashrings_are_required_and_judged() {
+        assert!(Config::parse(b"{}").unwrap_err().to_string().contains("missing field `hashrings`"));
+        assert!(Config::parse(b"").unwrap_err().to_string().contains("EOF"));
+        let too_few = br#"{"hashrings":[{"endpoints":["a:1"],"algorithm":"ketama"}]}"#;
+        assert!(Config::parse(too_few).unwrap_err().to_string().contains("hashring"));
+    }
+}

@@ -1,0 +1,259 @@
+//! Writes from body to last answer, as a host would drive them.
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use prost::Message as _;
+use ringside_proto::CONTENT_TYPE_REFUSED;
+use ringside_proto::prometheus::{Label, TimeSeries, WriteRequest};
+use ringside_proto::ringside::{Reason, RefusedSeries, WriteRefused};
+
+use super::{Admission, Call, Counter, Effect, Event, Fanouts, RequestId};
+use crate::config::Config;
+use crate::reply::Response;
+use crate::request::Head;
+use crate::split::Form;
+use crate::tenant::{Lookup, TenantId};
+
+const REQUEST: RequestId = RequestId(7);
+
+/// A core, and what it wants done, sorted by kind.
+struct Host {
+    fanouts: Fanouts,
+    sent: Vec<super::Dispatch>,
+    responses: Vec<Response>,
+    counters: Vec<Counter>,
+    drained: bool,
+}
+
+impl Host {
+    fn new(endpoints: usize) -> Self {
+        let endpoints: Vec<_> = (1..=endpoints).map(|n| format!("\"node-{n}:19291\"")).collect();
+        let ring = format!(r#"{{"hashrings":[{{"tenants":["t"],"endpoints":[{}]}}]}}"#, endpoints.join(","));
+        let fanouts = Fanouts::new(Config::parse(ring.as_bytes()).unwrap());
+        Self { fanouts, sent: Vec::new(), responses: Vec::new(), counters: Vec::new(), drained: false }
+    }
+
+    fn on(&mut self, event: Event<'_>) {
+        let mut effects = Vec::new();
+        self.fanouts.on(event, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Dispatch(dispatch) => self.sent.push(dispatch),
+                Effect::Respond { request, response } => {
+                    assert_eq!(request, REQUEST);
+                    self.responses.push(response);
+                }
+                Effect::Count(counter) => self.counters.push(counter),
+                Effect::Drained => self.drained = true,
+            }
+        }
+    }
+
+    fn write(&mut self, body: Vec<u8>) {
+        self.on(Event::Body { request: REQUEST, tenant: TenantId::new("t").unwrap(), body });
+    }
+
+    fn answer(&mut self, part: u16, status: u16) {
+        let call = Call { request: REQUEST, part };
+        self.on(Event::Answered { call, status: Some(status), content_type: None, body: b"" });
+    }
+
+    fn statuses(&self) -> Vec<u16> {
+        self.responses.iter().map(|response| response.status).collect()
+    }
+
+    fn counted(&self, counter: Counter) -> usize {
+        self.counters.iter().filter(|other| **other == counter).count()
+    }
+}
+
+fn body(series: usize) -> Vec<u8> {
+    let one = |n| TimeSeries {
+        labels: vec![Label { name: "n".to_owned(), value: format!("{n}") }],
+        ..TimeSeries::default()
+    };
+    let request = WriteRequest { timeseries: (0..series).map(one).collect(), metadata: Vec::new() };
+    snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap()
+}
+
+#[test]
+fn the_answer_leaves_at_quorum_and_the_third_write_goes_on() {
+    let mut host = Host::new(3);
+    host.write(body(5));
+    assert_eq!(host.sent.len(), 3);
+    host.answer(1, 200);
+    assert!(host.responses.is_empty());
+    host.answer(2, 200);
+    assert_eq!(host.statuses(), [200]);
+    assert_eq!(host.fanouts.writes(), 1, "the third is under way");
+    host.on(Event::ClientGone { request: REQUEST });
+    host.answer(0, 200);
+    assert_eq!(host.fanouts.writes(), 0);
+    assert_eq!(host.statuses(), [200]);
+    let expected = [
+        Counter::Sent(Form::Unchanged),
+        Counter::Forward { success: true },
+        Counter::Forward { success: true },
+        Counter::Replication { success: true },
+        Counter::Forward { success: true },
+        Counter::LateWrite { success: true },
+    ];
+    assert_eq!(host.counters, expected);
+}
+
+#[test]
+fn a_dispatch_carries_the_filters_own_headers() {
+    let mut host = Host::new(3);
+    let sent = body(1);
+    host.write(sent.clone());
+    let first = &host.sent[0];
+    assert_eq!(*first.body, sent);
+    assert_eq!((&*first.address, first.timeout_ms), ("node-1:19291", 5000));
+    let expected = [
+        (":method", "POST"),
+        (":path", "/api/v1/receive"),
+        (":authority", "node-1:19291"),
+        ("content-type", "application/x-protobuf"),
+        ("content-encoding", "snappy"),
+        ("x-prometheus-remote-write-version", "0.1.0"),
+        ("thanos-tenant", "t"),
+        ("x-ringside-refusals", "1"),
+    ];
+    assert_eq!(first.headers(), expected);
+}
+
+#[test]
+fn two_dead_of_three_is_503_at_once() {
+    let mut host = Host::new(3);
+    host.write(body(5));
+    host.on(Event::NotDispatched { call: host.sent[0].call });
+    let reset = Event::Answered { call: host.sent[1].call, status: None, content_type: None, body: b"" };
+    host.on(reset);
+    assert_eq!(host.statuses(), [503]);
+    assert!(host.responses[0].body.contains("node-1:19291"), "{}", host.responses[0].body);
+    host.answer(2, 200);
+    assert_eq!(host.fanouts.writes(), 0);
+    assert_eq!(host.counted(Counter::LateWrite { success: true }), 1);
+    assert_eq!(host.counted(Counter::Replication { success: false }), 1);
+}
+
+#[test]
+fn no_dispatch_possible_leaves_nothing_behind() {
+    let mut host = Host::new(5);
+    host.write(body(50));
+    for call in host.sent.iter().map(|dispatch| dispatch.call).collect::<Vec<_>>() {
+        host.on(Event::NotDispatched { call });
+    }
+    assert_eq!(host.statuses(), [503]);
+    assert_eq!(host.fanouts.writes(), 0);
+}
+
+#[test]
+fn a_part_counts_once() {
+    let mut host = Host::new(3);
+    host.write(body(5));
+    for _ in 0..3 {
+        host.answer(0, 503);
+        host.answer(9, 503);
+    }
+    assert!(host.responses.is_empty());
+    assert_eq!(host.counted(Counter::Forward { success: false }), 1);
+    let unknown = Call { request: RequestId(8), part: 0 };
+    host.on(Event::NotDispatched { call: unknown });
+    assert_eq!(host.counters.len(), 2);
+}
+
+#[test]
+fn refusal_lists_decide_series_by_series() {
+    let mut host = Host::new(3);
+    host.write(body(5));
+    let series = vec![RefusedSeries { index: 4, reason: Reason::DuplicateTimestamp.into() }];
+    let list = WriteRefused { message: "n=4".to_owned(), series }.encode_to_vec();
+    for part in [0, 2] {
+        let call = Call { request: REQUEST, part };
+        let content_type = Some(CONTENT_TYPE_REFUSED.as_bytes());
+        host.on(Event::Answered { call, status: Some(409), content_type, body: &list });
+    }
+    assert_eq!(host.statuses(), [409], "the other series have their quorum, this one never will");
+    assert!(host.responses[0].body.contains("index 4 (duplicate timestamp"), "{}", host.responses[0].body);
+}
+
+#[test]
+fn a_client_that_left_gets_no_answer_and_its_write_goes_on() {
+    let mut host = Host::new(3);
+    host.write(body(5));
+    host.on(Event::ClientGone { request: REQUEST });
+    host.on(Event::ClientGone { request: REQUEST });
+    for part in 0..3 {
+        host.answer(part, 200);
+    }
+    assert!(host.responses.is_empty());
+    assert_eq!(host.counted(Counter::ClientGone), 1);
+    assert_eq!(host.counted(Counter::Replication { success: true }), 1);
+    assert_eq!(host.fanouts.writes(), 0);
+}
+
+#[test]
+fn a_split_write_asks_only_the_sidecars_that_it_needs() {
+    let mut host = Host::new(9);
+    host.write(body(1));
+    assert_eq!(host.sent.len(), 3);
+    assert_eq!(host.counted(Counter::Sent(Form::Split)), 1);
+    host.answer(0, 200);
+    host.answer(1, 200);
+    assert_eq!(host.statuses(), [200]);
+}
+
+#[test]
+fn an_empty_write_needs_no_sidecar() {
+    let mut host = Host::new(5);
+    host.write(body(0));
+    assert_eq!(host.statuses(), [200]);
+    assert_eq!(host.counters, [Counter::Empty]);
+    assert_eq!(host.fanouts.writes(), 0);
+}
+
+#[test]
+fn what_cannot_be_sent_is_answered_at_once() {
+    let mut host = Host::new(5);
+    host.write(Vec::new());
+    host.write(b"\xff\xff\xff\xff\x0fxx".to_vec());
+    host.write(b"not snappy".to_vec());
+    let tenant = TenantId::new("nobody").unwrap();
+    host.on(Event::Body { request: REQUEST, tenant, body: body(1) });
+    assert_eq!(host.statuses(), [400, 413, 400, 503]);
+    assert!(host.responses[3].body.contains("nobody"));
+    assert!(host.sent.is_empty() && host.fanouts.writes() == 0);
+}
+
+#[test]
+fn draining_ends_with_the_last_late_write() {
+    let mut host = Host::new(3);
+    host.write(body(5));
+    host.answer(0, 200);
+    host.answer(1, 200);
+    host.on(Event::Drain);
+    assert!(!host.drained);
+    host.answer(2, 504);
+    assert!(host.drained);
+    assert_eq!(host.counted(Counter::LateWrite { success: false }), 1);
+    let mut idle = Host::new(3);
+    idle.on(Event::Drain);
+    assert!(idle.drained);
+}
+
+#[test]
+fn headers_admit_refuse_or_pass() {
+    let host = Host::new(3);
+    let admit = |path: &[u8], tenant: &'static [u8]| {
+        let head = Head { method: b"POST", path, ..Head::default() };
+        host.fanouts
+            .admit(&head, |wanted| (wanted == Lookup::Header("thanos-tenant")).then(|| tenant.to_vec()))
+    };
+    assert!(matches!(admit(b"/other", b"t"), Admission::Pass));
+    assert!(matches!(admit(b"/api/v1/push", b"t"), Admission::Read(tenant) if tenant.as_str() == "t"));
+    assert!(matches!(admit(b"/api/v1/push", b"../x"), Admission::Refuse(Response { status: 400, .. })));
+    assert_eq!(host.fanouts.judge_length(32 << 20), None);
+    assert_eq!(host.fanouts.judge_length((32 << 20) + 1).map(|response| response.status), Some(413));
+}

@@ -1,0 +1,102 @@
+//! What the client is told: the status, headers and words of every answer that the filter gives itself.
+//!
+//! Owns the wording and `Retry-After`. Which outcome a request has is decided elsewhere (`quorum`, `tally`).
+
+use std::fmt::Write as _;
+
+use crate::answer::reason_words;
+use crate::quorum::Outcome;
+use crate::split::BodyError;
+use crate::tally::{Cause, Tally};
+
+/// Seconds that a client is asked to wait before it sends a retryable request again.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// An answer to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(&'static str, &'static str)>,
+    /// Plain text, empty on success.
+    pub body: String,
+}
+
+impl Response {
+    /// Everything is stored.
+    pub fn stored() -> Self {
+        Self { status: Outcome::Stored.status(), headers: Vec::new(), body: String::new() }
+    }
+
+    /// A refusal of the whole request, with a message of one line.
+    pub fn refusal(status: u16, message: impl Into<String>) -> Self {
+        let mut headers = vec![("content-type", "text/plain; charset=utf-8")];
+        if matches!(status, 429 | 503) {
+            headers.push(("retry-after", RETRY_AFTER_SECONDS));
+        }
+        let mut body = message.into();
+        body.push('\n');
+        Self { status, headers, body }
+    }
+
+    /// A refusal of the method, which names the one that is allowed.
+    pub fn method_not_allowed(allowed: &'static str) -> Self {
+        let mut response = Self::refusal(405, format!("the method is not allowed here: use {allowed}"));
+        response.headers.push(("allow", allowed));
+        response
+    }
+
+    /// The answer to a body that cannot be split.
+    pub fn unusable_body(error: &BodyError) -> Self {
+        let status = match error {
+            BodyError::TooLarge { .. } => 413,
+            BodyError::Empty | BodyError::NotSnappy { .. } | BodyError::Malformed(_) => 400,
+        };
+        Self::refusal(status, error.to_string())
+    }
+
+    /// The answer to a request whose verdict is fixed. `address` names the sidecar of a part.
+    pub fn verdict<'a>(verdict: Outcome, tally: &Tally, address: impl Fn(u16) -> Option<&'a str>) -> Self {
+        match tally.cause(verdict) {
+            Some(cause) => Self::refusal(verdict.status(), words(&cause, tally, address(cause.part))),
+            None if verdict == Outcome::Stored => Self::stored(),
+            None => Self::refusal(verdict.status(), headline(verdict, tally)),
+        }
+    }
+}
+
+fn headline(verdict: Outcome, tally: &Tally) -> String {
+    let (quorum, replicas) = (tally.rule().quorum(), tally.rule().replicas());
+    match verdict {
+        Outcome::Unavailable => format!("write quorum not reached ({quorum} of {replicas} replicas needed)"),
+        Outcome::Limited => "over a limit of the tenant".to_owned(),
+        Outcome::TooLarge => "refused as too large".to_owned(),
+        Outcome::Stored | Outcome::Conflict | Outcome::Invalid => "refused".to_owned(),
+    }
+}
+
+/// One line: what happened to how many series, the first of them, and what the sidecar said of it.
+fn words(cause: &Cause<'_>, tally: &Tally, address: Option<&str>) -> String {
+    let mut line = headline(cause.outcome, tally);
+    let _ = match (cause.series, cause.and_uncounted) {
+        (0, _) => write!(line, ": the series of this request"),
+        (counted, false) => write!(line, ": {counted} series"),
+        (counted, true) => write!(line, ": {counted} series and others"),
+    };
+    if let Some(first) = cause.first {
+        let _ = write!(line, ", the first of them at index {first}");
+    }
+    if let Some(refused) = cause.refused {
+        let _ = write!(line, " ({})", reason_words(refused.reason));
+    }
+    if let Some(address) = address {
+        let _ = write!(line, ", by {address}");
+    }
+    if !cause.message.is_empty() {
+        let _ = write!(line, ": {}", cause.message);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! What clients read.
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use ringside_proto::ringside::Reason;
+
+use super::Response;
+use crate::answer::{Answer, Refused};
+use crate::layout::Layout;
+use crate::quorum::{Outcome, Rule};
+use crate::tally::Tally;
+
+fn answered(answers: [Answer; 3]) -> Response {
+    let mut tally = Tally::new(Rule::new(3), Layout::unchanged(3));
+    for (part, answer) in (0..).zip(answers) {
+        tally.count(part, answer);
+    }
+    let addresses = ["a:19291", "b:19291", "c:19291"];
+    Response::verdict(tally.verdict().unwrap(), &tally, |part| addresses.get(usize::from(part)).copied())
+}
+
+fn list(message: &str, refused: &[(u32, Outcome, Reason)]) -> Answer {
+    let refused =
+        refused.iter().map(|&(index, outcome, reason)| Refused { index, outcome, reason }).collect();
+    Answer { rest: Outcome::Stored, refused, message: message.to_owned() }
+}
+
+#[test]
+fn success_says_nothing() {
+    let stored = || Answer::whole(Outcome::Stored, "");
+    let response = answered([stored(), stored(), Answer::whole(Outcome::Unavailable, "gone")]);
+    assert_eq!(response, Response::stored());
+    assert_eq!((response.status, response.body.as_str()), (200, ""));
+}
+
+#[test]
+fn a_refusal_names_the_first_series_its_reason_and_the_sidecar() {
+    let refused = || {
+        let series = [(3, Outcome::Conflict, Reason::OutOfOrder), (9, Outcome::Conflict, Reason::TooOld)];
+        list("up{job=\"a\"}: 5 is before 7", &series)
+    };
+    let response = answered([Answer::whole(Outcome::Stored, ""), refused(), refused()]);
+    assert_eq!(response.status, 409);
+    assert_eq!(
+        response.body,
+        "refused: 2 series, the first of them at index 3 (out of order), by b:19291: up{job=\"a\"}: 5 is before 7\n"
+    );
+    assert_eq!(response.headers, [("content-type", "text/plain; charset=utf-8")]);
+}
+
+#[test]
+fn a_lost_quorum_says_what_is_needed_and_when_to_retry() {
+    let gone = || Answer::whole(Outcome::Unavailable, "connection refused");
+    let response = answered([Answer::whole(Outcome::Stored, ""), gone(), gone()]);
+    assert_eq!(response.status, 503);
+    assert_eq!(
+        response.body,
+        "write quorum not reached (2 of 3 replicas needed): the series of this request, by b:19291: \
+         connection refused\n"
+    );
+    assert!(response.headers.contains(&("retry-after", "1")));
+}
+
+#[test]
+fn counted_and_uncounted_series() {
+    let one = || list("", &[(0, Outcome::Limited, Reason::Limit)]);
+    let response = answered([one(), one(), Answer::whole(Outcome::Stored, "")]);
+    assert_eq!(response.status, 429);
+    assert!(response.headers.contains(&("retry-after", "1")));
+    assert!(response.body.starts_with("over a limit of the tenant: 1 series, the first of them at index 0"));
+    let all = || Answer::whole(Outcome::Unavailable, "");
+    let response = answered([list("", &[(4, Outcome::Invalid, Reason::Invalid)]), all(), all()]);
+    assert!(response.body.contains("1 series and others"), "{}", response.body);
+}
+
+#[test]
+fn a_refused_method_names_the_allowed_one() {
+    let response = Response::method_not_allowed("POST");
+    assert_eq!(response.status, 405);
+    assert!(response.headers.contains(&("allow", "POST")));
+}

@@ -1,0 +1,215 @@
+//! Judges a request from its headers and its size, before a byte of its body is kept.
+//!
+//! Owns which requests are writes at all, and the rules for method, content type, encoding and length. Tenants
+//! are chosen elsewhere (`tenant`), bodies are read elsewhere (`split`).
+
+use ringside_proto::WRITE_PATHS;
+
+use crate::reply::Response;
+
+const MEDIA_TYPE: &str = "application/x-protobuf";
+const MESSAGE_V1: &str = "prometheus.WriteRequest";
+
+/// The headers that decide, as raw bytes: a client may send any.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Head<'a> {
+    pub method: &'a [u8],
+    pub path: &'a [u8],
+    pub content_type: &'a [u8],
+    pub content_encoding: &'a [u8],
+    pub content_length: Option<&'a [u8]>,
+    /// Whether the request ends with its headers.
+    pub is_bodyless: bool,
+}
+
+/// What to do with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// Not a write: the filter leaves it alone.
+    Pass,
+    /// Refused before its body is read.
+    Refuse(Response),
+    /// A write; its body is to be read.
+    Read,
+}
+
+/// Judges the headers of a request.
+pub fn judge(head: &Head<'_>, body_bytes_max: usize) -> Judgement {
+    if !is_write_path(head.path) {
+        return Judgement::Pass;
+    }
+    match refusal(head, body_bytes_max) {
+        Some(response) => Judgement::Refuse(response),
+        None => Judgement::Read,
+    }
+}
+
+/// Judges the length of a body, declared or arrived so far.
+pub fn judge_length(bytes: usize, body_bytes_max: usize) -> Option<Response> {
+    (bytes > body_bytes_max)
+        .then(|| Response::refusal(413, format!("the body has more than {body_bytes_max} bytes")))
+}
+
+/// The answer to a write without a body.
+pub fn empty_body() -> Response {
+    Response::refusal(400, "the body is empty: a snappy block with a WriteRequest is needed")
+}
+
+fn refusal(head: &Head<'_>, body_bytes_max: usize) -> Option<Response> {
+    if head.method != b"POST" {
+        return Some(Response::method_not_allowed("POST"));
+    }
+    if let Some(reason) = content_type_fault(head.content_type) {
+        return Some(Response::refusal(415, reason));
+    }
+    let encoding = head.content_encoding.trim_ascii();
+    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"snappy") {
+        let encoding = String::from_utf8_lossy(encoding);
+        return Some(Response::refusal(
+            415,
+            format!("content encoding {encoding:?} is not supported: use snappy"),
+        ));
+    }
+    if let Some(declared) = head.content_length {
+        let Some(declared) = std::str::from_utf8(declared).ok().and_then(|text| text.trim().parse().ok())
+        else {
+            return Some(Response::refusal(400, "the content length is not a number"));
+        };
+        if let Some(refusal) = judge_length(declared, body_bytes_max) {
+            return Some(refusal);
+        }
+    }
+    head.is_bodyless.then(empty_body)
+}
+
+fn is_write_path(path: &[u8]) -> bool {
+    let path = path.split(|byte| *byte == b'?').next().unwrap_or(path);
+    WRITE_PATHS.iter().any(|write| write.as_bytes() == path)
+}
+
+/// Accepts what means remote write 1.0: nothing, the media type alone, or with its message named. Parameters
+/// other than `proto` mean nothing here.
+fn content_type_fault(content_type: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(content_type);
+    let mut fields = text.split(';').map(str::trim);
+    let media_type = fields.next().unwrap_or("");
+    if text.trim().is_empty() {
+        return None;
+    }
+    if !media_type.eq_ignore_ascii_case(MEDIA_TYPE) {
+        return Some(format!("content type {media_type:?} is not supported: use {MEDIA_TYPE}"));
+    }
+    for field in fields {
+        let Some((name, value)) = field.split_once('=') else {
+            return Some(format!("content type parameter {field:?} has no value"));
+        };
+        let message = value.trim().trim_matches('"');
+        if name.trim().eq_ignore_ascii_case("proto") && message != MESSAGE_V1 {
+            return Some(format!("message {message:?} is not supported: use {MESSAGE_V1}"));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::{Head, Judgement, judge, judge_length};
+
+    const WRITE: Head<'static> = Head {
+        method: b"POST",
+        path: b"/api/v1/receive",
+        content_type: b"application/x-protobuf",
+        content_encoding: b"snappy",
+        content_length: Some(b"100"),
+        is_bodyless: false,
+    };
+
+    fn status(head: &Head<'_>) -> u16 {
+        match judge(head, 1000) {
+            Judgement::Pass => 0,
+            Judgement::Read => 200,
+            Judgement::Refuse(response) => response.status,
+        }
+    }
+
+    #[test]
+    fn writes_are_read_on_every_alias() {
+        for path in
+            ["/api/v1/receive", "/api/v1/write", "/api/v1/push", "/api/v1/receive?a=b", "/api/v1/push?"]
+        {
+            assert_eq!(status(&Head { path: path.as_bytes(), ..WRITE }), 200, "{path}");
+        }
+    }
+
+    #[test]
+    fn other_paths_are_left_alone() {
+        for path in
+            ["/", "", "/api/v1/receive/", "/api/v1/query?x=/api/v1/receive", "/api/v1", "?/api/v1/write"]
+        {
+            assert_eq!(status(&Head { path: path.as_bytes(), method: b"GET", ..WRITE }), 0, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_method_is_post() {
+        let Judgement::Refuse(response) = judge(&Head { method: b"PUT", ..WRITE }, 1000) else { panic!() };
+        assert_eq!(response.status, 405);
+        assert!(response.headers.contains(&("allow", "POST")));
+    }
+
+    #[test]
+    fn content_types() {
+        let cases: [(&[u8], u16); 13] = [
+            (b"", 200),
+            (b"  ", 200),
+            (b"application/x-protobuf", 200),
+            (b"Application/X-Protobuf", 200),
+            (b"application/x-protobuf;proto=prometheus.WriteRequest", 200),
+            (b"application/x-protobuf; Proto=\"prometheus.WriteRequest\"; charset=utf-8", 200),
+            (b"application/x-protobuf;proto=io.prometheus.write.v2.Request", 415),
+            (b"application/x-protobuf;proto=", 415),
+            (b"application/x-protobuf;proto", 415),
+            (b"application/x-protobuf;", 415),
+            (b"application/json", 415),
+            (b";proto=prometheus.WriteRequest", 415),
+            (b"\xff\xfe", 415),
+        ];
+        for (content_type, expected) in cases {
+            assert_eq!(status(&Head { content_type, ..WRITE }), expected, "{content_type:?}");
+        }
+    }
+
+    #[test]
+    fn content_encodings() {
+        for (content_encoding, expected) in
+            [(&b""[..], 200), (b"Snappy", 200), (b"gzip", 415), (b"\xff", 415)]
+        {
+            assert_eq!(status(&Head { content_encoding, ..WRITE }), expected, "{content_encoding:?}");
+        }
+    }
+
+    #[test]
+    fn lengths() {
+        let cases: [(Option<&[u8]>, u16); 6] = [
+            (None, 200),
+            (Some(b"1000"), 200),
+            (Some(b"1001"), 413),
+            (Some(b"99999999999999999999999"), 400),
+            (Some(b"-1"), 400),
+            (Some(b"x"), 400),
+        ];
+        for (content_length, expected) in cases {
+            assert_eq!(status(&Head { content_length, ..WRITE }), expected, "{content_length:?}");
+        }
+        assert_eq!(judge_length(1000, 1000), None);
+        assert_eq!(judge_length(1001, 1000).map(|response| response.status), Some(413));
+    }
+
+    #[test]
+    fn a_write_has_a_body() {
+        assert_eq!(status(&Head { is_bodyless: true, ..WRITE }), 400);
+    }
+}

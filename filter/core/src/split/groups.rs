@@ -1,0 +1,76 @@
+//! Groups the series of a request by replica set: a counting sort that keeps the client's order within a group.
+
+use ringside_hashring::ReplicaSetId;
+
+use super::Span;
+
+/// The replica sets in use, in order of first appearance.
+#[derive(Default)]
+pub(super) struct Groups {
+    pub(super) used: Vec<Group>,
+    /// By replica set: one more than its place in `used`, zero for none.
+    by_set: Vec<u32>,
+}
+
+/// The series of one replica set.
+pub(super) struct Group {
+    pub(super) set: ReplicaSetId,
+    pub(super) len: u32,
+    first: u32,
+}
+
+impl Group {
+    /// Where its series are in the order.
+    pub(super) fn range(&self) -> std::ops::Range<usize> {
+        self.first as usize..(self.first + self.len) as usize
+    }
+}
+
+impl Groups {
+    pub(super) fn clear(&mut self) {
+        for group in self.used.drain(..) {
+            if let Some(slot) = self.by_set.get_mut(group.set.get()) {
+                *slot = 0;
+            }
+        }
+    }
+
+    /// Counts one more series of a replica set and returns the place of its group.
+    pub(super) fn count(&mut self, set: ReplicaSetId) -> u32 {
+        let at = set.get();
+        if self.by_set.len() <= at {
+            self.by_set.resize(at + 1, 0);
+        }
+        let Some(slot) = self.by_set.get_mut(at) else { return 0 };
+        if *slot == 0 {
+            self.used.push(Group { set, len: 0, first: 0 });
+            *slot = self.used.len() as u32;
+        }
+        let place = *slot - 1;
+        if let Some(group) = self.used.get_mut(place as usize) {
+            group.len += 1;
+        }
+        place
+    }
+
+    /// The indexes of all series, group after group.
+    pub(super) fn order(&mut self, spans: &[Span]) -> Vec<u32> {
+        let mut first = 0;
+        let mut next = Vec::with_capacity(self.used.len());
+        for group in &mut self.used {
+            group.first = first;
+            next.push(first);
+            first += group.len;
+        }
+        let mut order = vec![0; spans.len()];
+        for (index, span) in (0..).zip(spans) {
+            if let Some(at) = next.get_mut(span.group as usize) {
+                if let Some(slot) = order.get_mut(*at as usize) {
+                    *slot = index;
+                }
+                *at += 1;
+            }
+        }
+        order
+    }
+}

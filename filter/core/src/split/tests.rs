@@ -1,0 +1,234 @@
+//! Bodies in both forms: every series on exactly its replicas, bytes untouched, and nothing believed of a body
+//! before it is checked.
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use std::collections::BTreeMap;
+
+use prost::Message as _;
+use ringside_hashring::{Endpoint, Hashring, series_hash};
+use ringside_proto::prometheus::{Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
+
+use super::{BodyError, Form, Plan, Splitter};
+
+const MAX: usize = 1 << 20;
+
+fn ring(endpoints: usize) -> Hashring {
+    let endpoint = |n| Endpoint { address: format!("node-{n}"), az: String::new() };
+    Hashring::ketama((1..=endpoints).map(endpoint).collect(), 3).unwrap()
+}
+
+fn series(labels: &[(&str, &str)], timestamp: i64) -> TimeSeries {
+    let label = |&(name, value): &(&str, &str)| Label { name: name.to_owned(), value: value.to_owned() };
+    TimeSeries {
+        labels: labels.iter().map(label).collect(),
+        samples: vec![Sample { value: 1.5, timestamp }],
+        ..TimeSeries::default()
+    }
+}
+
+fn many(count: usize) -> Vec<TimeSeries> {
+    let one = |n| series(&[("__name__", "up"), ("instance", &format!("host-{n}")), ("job", "test")], 1000);
+    (0..count).map(one).collect()
+}
+
+fn compress(request: &WriteRequest) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap()
+}
+
+fn body(timeseries: Vec<TimeSeries>) -> Vec<u8> {
+    compress(&WriteRequest { timeseries, metadata: Vec::new() })
+}
+
+fn decode(part: &[u8]) -> WriteRequest {
+    let raw = snap::raw::Decoder::new().decompress_vec(part).unwrap();
+    WriteRequest::decode(raw.as_slice()).unwrap()
+}
+
+fn plan(ring: &Hashring, body: Vec<u8>) -> Result<Plan, BodyError> {
+    Splitter::default().plan(ring, "default-tenant", body, MAX)
+}
+
+fn sorted_labels(series: &TimeSeries) -> Vec<(&[u8], &[u8])> {
+    let mut labels: Vec<_> =
+        series.labels.iter().map(|label| (label.name.as_bytes(), label.value.as_bytes())).collect();
+    labels.sort_by_key(|(name, _)| *name);
+    labels
+}
+
+/// Checks a split plan against the ring itself, series by series.
+fn check_split(ring: &Hashring, sent: &[TimeSeries], plan: &Plan) {
+    assert_eq!(plan.form, Form::Split);
+    let got: BTreeMap<usize, WriteRequest> =
+        plan.parts.iter().map(|part| (part.endpoint.get(), decode(&part.body))).collect();
+    assert_eq!(got.len(), plan.parts.len(), "one part per sidecar");
+    let mut copies = 0;
+    for series in sent {
+        let hash = series_hash("default-tenant", sorted_labels(series));
+        let wanted = ring.replicas(hash);
+        for (endpoint, part) in &got {
+            let here = part.timeseries.iter().filter(|other| *other == series).count();
+            let there = sent.iter().filter(|other| *other == series).count();
+            let expected = if wanted.iter().any(|index| index.get() == *endpoint) { there } else { 0 };
+            assert_eq!(here, expected);
+        }
+        copies += wanted.len();
+    }
+    assert_eq!(copies, got.values().map(|part| part.timeseries.len()).sum::<usize>());
+    check_layout(sent, plan);
+}
+
+/// Checks that the layout leads from every index of every part to the series of the client.
+fn check_layout(sent: &[TimeSeries], plan: &Plan) {
+    let mut seen = vec![0; sent.len()];
+    for set in plan.layout.sets() {
+        for place in 0..set.len.unwrap() {
+            let index = plan.layout.client_index(set, place) as usize;
+            seen[index] += 1;
+            for member in &set.members {
+                let part = decode(&plan.parts[usize::from(member.part)].body);
+                assert_eq!(part.timeseries[(member.first + place) as usize], sent[index]);
+            }
+        }
+    }
+    assert!(seen.iter().all(|times| *times == 1), "each series is in one set, once");
+    for (number, part) in (0..).zip(&plan.parts) {
+        let series = decode(&part.body).timeseries.len() as u32;
+        assert!(plan.layout.holds(number, series - 1) && !plan.layout.holds(number, series));
+    }
+}
+
+#[test]
+fn a_ring_of_as_many_as_replicas_gets_the_body_as_it_came() {
+    let sent = body(many(10));
+    let plan = plan(&ring(3), sent.clone()).unwrap();
+    assert_eq!(plan.form, Form::Unchanged);
+    assert_eq!(plan.parts.len(), 3);
+    assert!(plan.parts.iter().all(|part| *part.body == sent));
+    let mut endpoints: Vec<_> = plan.parts.iter().map(|part| part.endpoint.get()).collect();
+    endpoints.sort_unstable();
+    assert_eq!(endpoints, [0, 1, 2]);
+}
+
+#[test]
+fn an_unchanged_body_is_not_looked_into() {
+    // Declares five bytes and holds none that snappy knows: for the sidecars to refuse.
+    assert!(plan(&ring(3), b"\x05\xff\xff\xff\xff".to_vec()).is_ok());
+}
+
+#[test]
+fn a_larger_ring_gets_each_series_on_its_replicas_only() {
+    for endpoints in [4, 5, 9] {
+        let ring = ring(endpoints);
+        for count in [1, 2, 300] {
+            let sent = many(count);
+            check_split(&ring, &sent, &plan(&ring, body(sent.clone())).unwrap());
+        }
+    }
+}
+
+#[test]
+fn one_splitter_for_many_requests_and_rings() {
+    let mut splitter = Splitter::default();
+    for (endpoints, count) in [(5, 300), (9, 3), (4, 500), (5, 1), (9, 300)] {
+        let (ring, sent) = (ring(endpoints), many(count));
+        let plan = splitter.plan(&ring, "default-tenant", body(sent.clone()), MAX).unwrap();
+        check_split(&ring, &sent, &plan);
+        assert!(splitter.plan(&ring, "default-tenant", b"\x0a\x24garbage##".to_vec(), MAX).is_err());
+    }
+}
+
+#[test]
+fn labels_in_any_order_are_one_series() {
+    let ring = ring(9);
+    let sorted = series(&[("__name__", "up"), ("instance", "a"), ("job", "x")], 1);
+    let shuffled = series(&[("job", "x"), ("__name__", "up"), ("instance", "a")], 2);
+    let endpoints = |one: &TimeSeries| {
+        let plan = plan(&ring, body(vec![one.clone()])).unwrap();
+        plan.parts.iter().map(|part| part.endpoint).collect::<Vec<_>>()
+    };
+    assert_eq!(endpoints(&sorted), endpoints(&shuffled));
+    let both = vec![sorted, shuffled];
+    check_split(&ring, &both, &plan(&ring, body(both.clone())).unwrap());
+}
+
+#[test]
+fn invalid_labels_are_for_the_sidecars_to_refuse() {
+    let sent = vec![
+        series(&[("a", "1"), ("a", "2")], 1),
+        series(&[("", "x")], 1),
+        series(&[], 1),
+        series(&[("__name__", "up"), ("job", "")], 1),
+    ];
+    let ring = ring(5);
+    check_split(&ring, &sent, &plan(&ring, body(sent.clone())).unwrap());
+}
+
+#[test]
+fn the_same_series_twice_keeps_its_order() {
+    let ring = ring(5);
+    let twice = vec![series(&[("a", "1")], 1), series(&[("b", "1")], 1), series(&[("a", "1")], 2)];
+    let plan = plan(&ring, body(twice)).unwrap();
+    for part in &plan.parts {
+        let times: Vec<_> = decode(&part.body)
+            .timeseries
+            .iter()
+            .filter(|series| series.labels[0].name == "a")
+            .map(|series| series.samples[0].timestamp)
+            .collect();
+        assert!(times.is_empty() || times == [1, 2]);
+    }
+}
+
+#[test]
+fn no_series_no_parts() {
+    let metadata = vec![MetricMetadata { help: "h".to_owned(), ..MetricMetadata::default() }];
+    let only_metadata = compress(&WriteRequest { timeseries: Vec::new(), metadata });
+    for empty in [only_metadata, body(Vec::new())] {
+        assert!(plan(&ring(5), empty).unwrap().parts.is_empty());
+    }
+}
+
+#[test]
+fn declared_lengths_are_judged_before_anything_else() {
+    for ring in [ring(3), ring(5)] {
+        let error = |body: &[u8]| plan(&ring, body.to_vec()).unwrap_err();
+        assert_eq!(error(b""), BodyError::Empty);
+        let four_gib = b"\xff\xff\xff\xff\x0f\x00\x00";
+        assert_eq!(error(four_gib), BodyError::TooLarge { declared: u32::MAX as usize, max: MAX });
+        assert!(matches!(error(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), BodyError::NotSnappy { .. }));
+        assert!(matches!(error(b"\x80"), BodyError::NotSnappy { .. }), "an unfinished length");
+        // A megabyte cannot come out of seven bytes.
+        assert!(matches!(error(b"\x80\x80\x40\x00\x00\x00\x00"), BodyError::NotSnappy { .. }));
+    }
+}
+
+#[test]
+fn the_best_compression_is_not_taken_for_a_lie() {
+    let zeros = snap::raw::Encoder::new().compress_vec(&vec![0; MAX]).unwrap();
+    // All zeros is no WriteRequest; but it is snappy, and the sidecars or the walk will say so.
+    assert!(plan(&ring(3), zeros.clone()).is_ok());
+    assert!(matches!(plan(&ring(5), zeros), Err(BodyError::Malformed(_))));
+}
+
+#[test]
+fn what_is_not_a_write_request_is_refused_with_an_offset() {
+    let raw = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).unwrap();
+    let error = |bytes: &[u8]| plan(&ring(5), raw(bytes)).unwrap_err();
+    let truncated = WriteRequest { timeseries: many(3), metadata: Vec::new() }.encode_to_vec();
+    assert!(matches!(error(&truncated[..truncated.len() - 4]), BodyError::Malformed(_)));
+    let BodyError::Malformed(fault) = error(&[0x0a, 2, 0x0a, 9]) else { panic!() };
+    assert_eq!(fault.offset, 3, "within the second length");
+    assert!(matches!(plan(&ring(5), b"\x09\x20abcdefgh".to_vec()), Err(BodyError::NotSnappy { .. })));
+}
+
+#[test]
+fn large_buffers_are_given_back() {
+    let mut splitter = Splitter::default();
+    let ring = ring(5);
+    let long = "x".repeat(9 << 20);
+    let large = body(vec![series(&[("a", &long)], 1)]);
+    splitter.plan(&ring, "t", large, 32 << 20).unwrap();
+    assert!(splitter.decoded.capacity() + splitter.raw.capacity() + splitter.packed.capacity() < 1 << 20);
+}

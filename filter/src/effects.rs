@@ -1,0 +1,141 @@
+//! Turns effects of the core into host calls, as the root context.
+//!
+//! Owns the tokens of the calls under way and the order of host calls. It decides nothing.
+//!
+//! Calls belong to the root because the SDK hands the answer to a call to the context that made it, and drops it
+//! when that context is gone: a late answer would be lost with the client's stream.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::LogLevel;
+use ringside_filter_core::{Call, Dispatch, Effect, Event, Fanouts, RequestId, Response};
+
+use crate::stats::Stats;
+
+/// Names the queue by which an HTTP context has the root take its turn. The host uses no such id.
+pub(crate) const TURN: u32 = u32::MAX;
+
+#[expect(unsafe_code, reason = "the SDK exports its entry points to the host only, not to Rust")]
+// SAFETY: the SDK defines this symbol with this signature, in safe Rust.
+unsafe extern "C" {
+    /// The SDK's own entry point for the host, which runs a callback as the root context.
+    safe fn proxy_on_queue_ready(context_id: u32, queue_id: u32);
+}
+
+/// One configuration and the writes under it, shared by its root context and the HTTP contexts.
+pub(crate) struct Worker {
+    root_id: u32,
+    stats: Stats,
+    state: RefCell<State>,
+}
+
+struct State {
+    fanouts: Fanouts,
+    calls: BTreeMap<u32, Call>,
+    /// What HTTP contexts left for the root to do.
+    effects: Vec<Effect>,
+}
+
+impl Worker {
+    pub(crate) fn new(root_id: u32, fanouts: Fanouts, stats: Stats) -> Rc<Self> {
+        let state = State { fanouts, calls: BTreeMap::new(), effects: Vec::new() };
+        Rc::new(Self { root_id, stats, state: RefCell::new(state) })
+    }
+
+    /// Reads the core, for a judgement that changes nothing.
+    pub(crate) fn judge<T>(&self, judge: impl FnOnce(&Fanouts) -> T) -> T {
+        judge(&self.state.borrow().fanouts)
+    }
+
+    /// Takes an event in an HTTP context, and has the root do what follows.
+    pub(crate) fn on_http(&self, event: Event<'_>) {
+        let waits = {
+            let State { fanouts, effects, .. } = &mut *self.state.borrow_mut();
+            fanouts.on(event, effects);
+            !effects.is_empty()
+        };
+        if waits {
+            proxy_on_queue_ready(self.root_id, TURN);
+        }
+    }
+
+    /// Does what HTTP contexts left. Runs as the root context.
+    pub(crate) fn take_turn(&self) {
+        let effects = std::mem::take(&mut self.state.borrow_mut().effects);
+        self.run(effects);
+    }
+
+    /// Takes an event in the root context, and does what follows.
+    pub(crate) fn on_root(&self, event: Event<'_>) {
+        let mut effects = Vec::new();
+        self.state.borrow_mut().fanouts.on(event, &mut effects);
+        self.run(effects);
+    }
+
+    /// The call that a token stands for. It is answered once.
+    pub(crate) fn take_call(&self, token: u32) -> Option<Call> {
+        self.state.borrow_mut().calls.remove(&token)
+    }
+
+    /// Whether no write is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state.borrow().fanouts.writes() == 0
+    }
+
+    fn run(&self, effects: Vec<Effect>) {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Dispatch(dispatch) => effects.extend(self.dispatch(&dispatch)),
+                Effect::Respond { request, response } => self.respond_to(request, &response),
+                Effect::Count(counter) => self.stats.count(counter),
+                Effect::Drained => {
+                    let _ = hostcalls::set_effective_context(self.root_id);
+                    let _ = hostcalls::done();
+                }
+            }
+        }
+    }
+
+    /// Sends a part. Returns what follows if the host refuses it.
+    fn dispatch(&self, dispatch: &Dispatch) -> Vec<Effect> {
+        let token = send(dispatch);
+        let State { fanouts, calls, .. } = &mut *self.state.borrow_mut();
+        let mut effects = Vec::new();
+        match token {
+            Some(token) => {
+                calls.insert(token, dispatch.call);
+            }
+            None => fanouts.on(Event::NotDispatched { call: dispatch.call }, &mut effects),
+        }
+        effects
+    }
+
+    /// Answers a client's request from the root context.
+    fn respond_to(&self, request: RequestId, response: &Response) {
+        if hostcalls::set_effective_context(request.0).is_ok() {
+            self.respond(response);
+        } else {
+            let _ = hostcalls::log(LogLevel::Warn, "an answer found its client's stream gone");
+        }
+        let _ = hostcalls::set_effective_context(self.root_id);
+    }
+
+    /// Answers the request of the current context.
+    pub(crate) fn respond(&self, response: &Response) {
+        self.stats.responded(response.status);
+        let headers = response.headers.clone();
+        let _ =
+            hostcalls::send_http_response(response.status.into(), headers, Some(response.body.as_bytes()));
+    }
+}
+
+fn send(dispatch: &Dispatch) -> Option<u32> {
+    let timeout = Duration::from_millis(dispatch.timeout_ms.into());
+    let headers = dispatch.headers().to_vec();
+    hostcalls::dispatch_http_call(&dispatch.address, headers, Some(&dispatch.body), Vec::new(), timeout).ok()
+}

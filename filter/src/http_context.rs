@@ -1,0 +1,139 @@
+//! The HTTP context: one client's stream, turned into events.
+//!
+//! Owns the reading of headers, metadata and the body. It holds no write: once the body is handed over, the stream
+//! waits for an answer that the root context sends.
+
+use std::rc::Rc;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::{Action, BufferType, MapType};
+use ringside_filter_core::{Admission, Event, Head, Lookup, RequestId, Response, TenantId};
+
+use crate::effects::Worker;
+
+pub(crate) struct Http {
+    request: RequestId,
+    /// `None` without a valid configuration. Envoy then serves no request through the module.
+    worker: Option<Rc<Worker>>,
+    state: State,
+}
+
+enum State {
+    /// Not a write: the stream is none of our business.
+    Passed,
+    /// The body is arriving in Envoy's buffer.
+    Reading(TenantId),
+    /// The body is with the core.
+    Waiting,
+    /// Answered by this context.
+    Answered,
+}
+
+impl Http {
+    pub(crate) fn new(id: u32, worker: Option<Rc<Worker>>) -> Self {
+        Self { request: RequestId(id), worker, state: State::Passed }
+    }
+
+    fn answer(&mut self, worker: &Worker, response: &Response) -> Action {
+        self.state = State::Answered;
+        worker.respond(response);
+        Action::Pause
+    }
+
+    /// Hands the complete body to the core.
+    fn hand_over(&mut self, worker: &Worker, tenant: TenantId) -> Action {
+        let body = hostcalls::get_buffer(BufferType::HttpRequestBody, 0, usize::MAX).ok().flatten();
+        let body = body.unwrap_or_default();
+        if let Some(refusal) = worker.judge(|fanouts| fanouts.judge_length(body.len())) {
+            return self.answer(worker, &refusal);
+        }
+        self.state = State::Waiting;
+        worker.on_http(Event::Body { request: self.request, tenant, body });
+        Action::Pause
+    }
+}
+
+impl Context for Http {
+    fn on_done(&mut self) -> bool {
+        if let (State::Waiting, Some(worker)) = (&self.state, &self.worker) {
+            worker.on_http(Event::ClientGone { request: self.request });
+        }
+        true
+    }
+}
+
+impl HttpContext for Http {
+    fn on_http_request_headers(&mut self, _headers: usize, end_of_stream: bool) -> Action {
+        let Some(worker) = self.worker.clone() else {
+            self.state = State::Answered;
+            let _ = hostcalls::send_http_response(503, Vec::new(), Some(b"ringside is not configured\n"));
+            return Action::Pause;
+        };
+        let path = header(":path").unwrap_or_default();
+        let method = header(":method").unwrap_or_default();
+        let content_type = header("content-type").unwrap_or_default();
+        let content_encoding = header("content-encoding").unwrap_or_default();
+        let content_length = header("content-length");
+        let head = Head {
+            method: &method,
+            path: &path,
+            content_type: &content_type,
+            content_encoding: &content_encoding,
+            content_length: content_length.as_deref(),
+            is_bodyless: end_of_stream,
+        };
+        match worker.judge(|fanouts| fanouts.admit(&head, lookup)) {
+            Admission::Pass => Action::Continue,
+            Admission::Refuse(response) => self.answer(&worker, &response),
+            Admission::Read(tenant) => {
+                self.state = State::Reading(tenant);
+                Action::Pause
+            }
+        }
+    }
+
+    fn on_http_request_body(&mut self, body_bytes: usize, end_of_stream: bool) -> Action {
+        let (State::Reading(tenant), Some(worker)) = (&self.state, self.worker.clone()) else {
+            return self.idle();
+        };
+        let tenant = tenant.clone();
+        if let Some(refusal) = worker.judge(|fanouts| fanouts.judge_length(body_bytes)) {
+            return self.answer(&worker, &refusal);
+        }
+        if end_of_stream { self.hand_over(&worker, tenant) } else { Action::Pause }
+    }
+
+    fn on_http_request_trailers(&mut self, _trailers: usize) -> Action {
+        // A stream with trailers ends here, not with its body.
+        let (State::Reading(tenant), Some(worker)) = (&self.state, self.worker.clone()) else {
+            return self.idle();
+        };
+        let tenant = tenant.clone();
+        self.hand_over(&worker, tenant)
+    }
+}
+
+impl Http {
+    /// What to do with data that is not read here.
+    fn idle(&self) -> Action {
+        if matches!(self.state, State::Passed) { Action::Continue } else { Action::Pause }
+    }
+}
+
+/// A header as raw bytes: the SDK's string form traps on what is not UTF-8.
+fn header(name: &str) -> Option<Vec<u8>> {
+    hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name).ok().flatten()
+}
+
+fn lookup(wanted: Lookup<'_>) -> Option<Vec<u8>> {
+    match wanted {
+        Lookup::Header(name) => header(name),
+        Lookup::Metadata(place, key) => {
+            let mut path = place.property_path().to_vec();
+            path.push(key);
+            // Metadata that is there but unreadable must not count as absent.
+            hostcalls::get_property(path).unwrap_or_else(|_| Some(Vec::new()))
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The root context: one plugin configuration, and the end of every call that was made under it.
+//!
+//! Owns loading the configuration and handing answers of sidecars to the core. It outlives the streams of its
+//! clients, and, while calls are under way, the configuration that made it.
+
+use std::rc::Rc;
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{BufferType, ContextType, LogLevel, MapType};
+use ringside_filter_core::{ANSWER_BYTES_MAX, Config, Event, Fanouts};
+
+use crate::effects::{TURN, Worker};
+use crate::http_context::Http;
+use crate::stats::Stats;
+
+struct Root {
+    id: u32,
+    worker: Option<Rc<Worker>>,
+}
+
+pub(crate) fn create(id: u32) -> Box<dyn RootContext> {
+    Box::new(Root { id, worker: None })
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_bytes: usize, _trailers: usize) {
+        let Some(worker) = &self.worker else { return };
+        let Some(call) = worker.take_call(token) else { return };
+        // Without headers the stream was reset, and asking for one would trap.
+        let header = |name| match headers {
+            0 => None,
+            _ => hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).ok().flatten(),
+        };
+        let status = header(":status").and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok());
+        let content_type = header("content-type");
+        let body = match body_bytes.min(ANSWER_BYTES_MAX + 1) {
+            0 => None,
+            bytes => hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, bytes).ok().flatten(),
+        };
+        let (content_type, body) = (content_type.as_deref(), body.as_deref().unwrap_or_default());
+        worker.on_root(Event::Answered { call, status, content_type, body });
+    }
+
+    fn on_done(&mut self) -> bool {
+        let Some(worker) = &self.worker else { return true };
+        if worker.is_idle() {
+            return true;
+        }
+        // Late writes go on. The core says when the last has ended.
+        worker.on_root(Event::Drain);
+        false
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _bytes: usize) -> bool {
+        let json = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX).ok().flatten();
+        match Config::parse(&json.unwrap_or_default()) {
+            Ok(config) => {
+                let stats = Stats::define();
+                stats.configured(&config);
+                self.worker = Some(Worker::new(self.id, Fanouts::new(config), stats));
+                true
+            }
+            Err(error) => {
+                let _ = hostcalls::log(LogLevel::Error, &format!("ringside: configuration refused: {error}"));
+                false
+            }
+        }
+    }
+
+    fn on_queue_ready(&mut self, queue_id: u32) {
+        if let (TURN, Some(worker)) = (queue_id, &self.worker) {
+            worker.take_turn();
+        }
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Http::new(id, self.worker.clone())))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
