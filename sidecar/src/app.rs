@@ -19,6 +19,7 @@ use crate::flush::{Flush, Retention, sync_wal};
 use crate::http::admin::{self, Readiness};
 use crate::http::receive::{self, Receive};
 use crate::limits::InFlight;
+use crate::logging::Throttle;
 use crate::metrics::{Metrics, TenantCollector};
 use crate::process::ProcessCollector;
 use crate::shipper::Shipper;
@@ -33,19 +34,23 @@ const LAST_SHIP_MAX: Duration = Duration::from_secs(10);
 /// For a scrape or a health check under way.
 const ADMIN_DRAIN_MAX: Duration = Duration::from_secs(2);
 
-/// Runs the sidecar until SIGTERM or SIGINT.
+/// Runs the sidecar until SIGTERM or SIGINT. A second signal does not wait for the orderly end.
 pub(crate) async fn run(config: Config) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
-    let app = App::start(config).await?;
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    tracing::info!(signal = name, "shutting down");
-    app.shutdown().await;
-    tracing::info!("stopped");
-    Ok(())
+    let broken = CancellationToken::new();
+    let app = App::start(config, &broken).await?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "shutting down"),
+        _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "shutting down"),
+        () = broken.cancelled() => tracing::error!("shutting down, because a part of the process broke off"),
+    }
+    tokio::select! {
+        () = app.shutdown() => tracing::info!("stopped"),
+        _ = terminate.recv() => tracing::warn!("stopped at the second signal"),
+        _ = interrupt.recv() => tracing::warn!("stopped at the second signal"),
+    }
+    if broken.is_cancelled() { Err(Error::Broken) } else { Ok(()) }
 }
 
 /// A part of the process that runs on its own until it is told to stop.
@@ -55,9 +60,23 @@ struct Part {
 }
 
 impl Part {
-    fn start<F: Future<Output = ()> + Send + 'static>(run: impl FnOnce(CancellationToken) -> F) -> Self {
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(run(stop.clone()));
+    /// Runs `part`. Should it panic, `broken` is cancelled: a process without one of its parts is of no use.
+    fn start<F>(
+        name: &'static str,
+        broken: &CancellationToken,
+        part: impl FnOnce(CancellationToken) -> F,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (stop, broken) = (CancellationToken::new(), broken.clone());
+        let running = tokio::spawn(part(stop.clone()));
+        let task = tokio::spawn(async move {
+            if let Err(error) = running.await {
+                tracing::error!(part = name, %error, "a part of the process broke off");
+                broken.cancel();
+            }
+        });
         Self { stop, task }
     }
 
@@ -86,7 +105,7 @@ struct App {
 
 impl App {
     /// Builds and starts everything. Replay goes on in the background; until it is done writes get 503.
-    async fn start(config: Config) -> Result<Self, Error> {
+    async fn start(config: Config, broken: &CancellationToken) -> Result<Self, Error> {
         let (metrics, mut registry) = Metrics::new();
         let in_flight = InFlight::new(config.in_flight_bytes_max);
 
@@ -108,10 +127,12 @@ impl App {
 
         let readiness = Readiness::new(Arc::clone(&metrics));
         let admin_router = admin::router(registry, readiness.clone());
-        let admin = Part::start(|stop| http::serve(http_listener, admin_router, stop, ADMIN_DRAIN_MAX));
+        let admin = Part::start("admin", broken, |stop| {
+            http::serve(http_listener, admin_router, stop, ADMIN_DRAIN_MAX)
+        });
         let health = HealthReporter::new();
         grpc::set_serving(&health, false).await;
-        let grpc = Part::start(|stop| grpc::serve(grpc_listener, health.clone(), stop));
+        let grpc = Part::start("grpc", broken, |stop| grpc::serve(grpc_listener, health.clone(), stop));
 
         let retention = retention(&config, bucket.is_some());
         let new_block = Arc::new(Notify::new());
@@ -124,11 +145,13 @@ impl App {
                 Arc::clone(&new_block),
                 Arc::clone(&metrics),
             );
-            Part::start(|stop| shipper.run(stop, LAST_SHIP_MAX))
+            Part::start("shipper", broken, |stop| shipper.run(stop, LAST_SHIP_MAX))
         });
-        let wal_sync = Part::start(|stop| sync_wal(Arc::clone(&tenants), config.tsdb.wal_sync, stop));
+        let wal_sync = Part::start("wal_sync", broken, |stop| {
+            sync_wal(Arc::clone(&tenants), config.tsdb.wal_sync, stop)
+        });
         let flush = Flush::new(Arc::clone(&tenants), retention, new_block, Arc::clone(&metrics));
-        let flush = Part::start(|stop| flush.run(stop));
+        let flush = Part::start("flush", broken, |stop| flush.run(stop));
 
         let appends = TaskTracker::new();
         let receive = Receive {
@@ -139,11 +162,14 @@ impl App {
             buffers: BufferPool::default(),
             appends: appends.clone(),
             metrics,
+            faults: Throttle::default(),
         };
         let write_router = receive::router(Arc::new(receive), readiness.clone());
-        let write = Part::start(|stop| http::serve(write_listener, write_router, stop, DRAIN_MAX));
-        let becoming_ready =
-            Part::start(|stop| become_ready(Arc::clone(&tenants), readiness.clone(), health.clone(), stop));
+        let write =
+            Part::start("write", broken, |stop| http::serve(write_listener, write_router, stop, DRAIN_MAX));
+        let becoming_ready = Part::start("readiness", broken, |stop| {
+            become_ready(Arc::clone(&tenants), readiness.clone(), health.clone(), stop)
+        });
         Ok(Self {
             admin,
             grpc,

@@ -14,7 +14,7 @@ use ringside_proto::tenant::TenantError;
 
 use crate::tenant_id::TenantId;
 
-/// Why the sidecar does not start.
+/// Why the sidecar does not start, or ends.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum Error {
@@ -28,6 +28,8 @@ pub(crate) enum Error {
     Bucket(#[from] crate::bucket::BucketConfigError),
     #[error("signal handler: {0}")]
     Signal(#[source] io::Error),
+    #[error("a part of the process broke off; the log tells which")]
+    Broken,
 }
 
 /// Why a whole write request is refused.

@@ -3,6 +3,8 @@
 //! Owns the form of a line only; what is logged, and where, is each module's own.
 
 use std::fmt::{self, Write as _};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -27,6 +29,25 @@ pub(crate) fn init(config: LogConfig) {
     match config.format {
         LogFormat::Logfmt => builder.event_format(Logfmt).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}
+
+/// Between two log lines about the same lasting trouble.
+const THROTTLE: Duration = Duration::from_secs(10);
+
+/// Lets one event pass every ten seconds, so that a fault under load does not fill the log.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle(Mutex<Option<Instant>>);
+
+impl Throttle {
+    /// True if the event is to be logged.
+    pub(crate) fn ready(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ready = last.is_none_or(|at| at.elapsed() >= THROTTLE);
+        if ready {
+            *last = Some(Instant::now());
+        }
+        ready
     }
 }
 

@@ -257,7 +257,11 @@ impl Tenants {
         };
         let (dir, options) = (self.data.tenant(tenant), self.options.clone());
         let start = Instant::now();
-        let opened = spawn_blocking(move || open_tsdb(dir, options)).await;
+        // A replay cannot be broken off; at the end of the process it is left to itself, as in a crash.
+        let opened = tokio::select! {
+            opened = spawn_blocking(move || open_tsdb(dir, options)) => opened,
+            () = self.stop.cancelled() => return None,
+        };
         drop(permit);
         let reason: Arc<str> = match opened {
             Ok(Ok(tsdb)) => {
@@ -266,7 +270,7 @@ impl Tenants {
                     .replay_duration
                     .get_or_create(&TenantLabels { tenant: tenant.clone() })
                     .set(seconds);
-                tracing::info!(%tenant, seconds, series = tsdb.stats().series, "tenant open");
+                report(tenant, &tsdb, seconds);
                 return Some(State::Open(Arc::new(tsdb)));
             }
             Ok(Err(error)) => error.to_string().into(),
@@ -281,6 +285,23 @@ impl Tenants {
 impl Slot {
     fn new(tenant: TenantId, state: State) -> Self {
         Self { tenant, state: watch::Sender::new(state) }
+    }
+}
+
+/// Tells of the opening, and of what was found on the way.
+fn report(tenant: &TenantId, tsdb: &Tsdb, seconds: f64) {
+    let stats = tsdb.stats();
+    tracing::info!(%tenant, seconds, series = stats.series, blocks = stats.blocks, "tenant open");
+    if stats.wal_torn_bytes > 0 {
+        let bytes = stats.wal_torn_bytes;
+        tracing::info!(%tenant, bytes, "a torn write that was never acknowledged was cut off the WAL");
+    }
+    if stats.wal_unknown_refs > 0 {
+        let samples = stats.wal_unknown_refs;
+        tracing::warn!(%tenant, samples, "samples in the WAL belong to no known series and were left out");
+    }
+    for error in tsdb.bad_blocks() {
+        tracing::error!(%tenant, %error, "a block cannot be read and is left alone");
     }
 }
 

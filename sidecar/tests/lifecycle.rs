@@ -1,4 +1,5 @@
 //! The binary as a process: start, write, stop, crash, restart. One sidecar on loopback, its bucket a directory.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -5,6 +5,7 @@
 
 mod config;
 
+use std::error::Error;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,12 +46,27 @@ const _: () = assert!(EXISTS_TIMEOUT.as_secs() < STEP_TIMEOUT.as_secs());
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum BucketError {
-    #[error("{operation} {key}: {source}")]
+    #[error("{operation} {key}: {}", with_causes(source))]
     Store { operation: &'static str, key: String, source: object_store::Error },
     #[error("{operation} {key}: no answer within {} s", limit.as_secs())]
     Timeout { operation: &'static str, key: String, limit: Duration },
     #[error("read {file}: {source}")]
     File { file: String, source: std::io::Error },
+}
+
+/// The message with those of its causes: why a request failed stands at the bottom.
+fn with_causes(error: &object_store::Error) -> String {
+    let mut message = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        next = cause.source();
+    }
+    message
 }
 
 /// A bucket under its prefix.

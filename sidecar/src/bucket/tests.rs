@@ -96,6 +96,17 @@ async fn a_missing_file_is_told_from_a_missing_bucket() {
     assert!(seen.0.lock().unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn a_refused_connection_is_named_as_such() {
+    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let yaml = format!(
+        "type: S3\nconfig: {{bucket: b, endpoint: '{unused}', insecure: true, access_key: k, secret_key: s}}"
+    );
+    let bucket = Bucket::new(&BucketConfig::parse(&yaml).unwrap(), Metrics::new().0).unwrap();
+    let message = bucket.exists("k").await.unwrap_err().to_string();
+    assert!(message.contains("exists k") && message.contains("Connection refused"), "{message}");
+}
+
 /// Takes every request and never answers, as behind a firewall that drops packets.
 #[derive(Debug)]
 struct BlackHole;

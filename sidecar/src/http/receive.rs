@@ -25,6 +25,7 @@ use super::admin::{Readiness, healthy, ready};
 use crate::append::{self, Contents, Outcome};
 use crate::error::{WriteError, status_of};
 use crate::limits::{InFlight, Reservation};
+use crate::logging::Throttle;
 use crate::metrics::{HttpLabels, Metrics, TenantLabels, WriteLabels};
 use crate::snappy::{BufferPool, Decoded, declared_bytes};
 use crate::tenant_id::TenantId;
@@ -41,6 +42,8 @@ pub(crate) struct Receive {
     /// Appends under way, also those whose client has gone.
     pub(crate) appends: TaskTracker,
     pub(crate) metrics: Arc<Metrics>,
+    /// Thins out the log of storage faults.
+    pub(crate) faults: Throttle,
 }
 
 /// The write port: remote write, and health for whoever balances over it.
@@ -60,7 +63,10 @@ async fn handle(State(receive): State<Arc<Receive>>, request: Request) -> Respon
     let list_wanted = request.headers().contains_key(HEADER_REFUSALS);
     let response = match receive.write(request).await {
         Ok((contents, outcome)) => answer(contents, &outcome, list_wanted),
-        Err(error) => refuse(&error),
+        Err(error) => {
+            receive.log(&error);
+            refuse(&error)
+        }
     };
     let labels = HttpLabels { code: response.status().as_u16(), handler: "receive", method };
     receive.metrics.http_requests.get_or_create(&labels).inc();
@@ -137,6 +143,17 @@ impl Receive {
                 tracing::error!(%error, "a write broke off");
                 Err(WriteError::Internal)
             }
+        }
+    }
+
+    /// Faults of ours are logged, now and then; those of the sender only where somebody looks for them.
+    fn log(&self, error: &WriteError) {
+        if matches!(error, WriteError::Storage(_) | WriteError::Internal) {
+            if self.faults.ready() {
+                tracing::error!(%error, "writes are not acknowledged");
+            }
+        } else {
+            tracing::debug!(%error, status = error.status().as_u16(), "write refused");
         }
     }
 

@@ -66,32 +66,44 @@ impl Shipper {
         Self { tenants, bucket, external_labels, tenant_label_name, wake, metrics, failed_at: None }
     }
 
-    /// Runs until `stop`, then makes one last pass, which `last_pass_max` bounds.
+    /// Runs until `stop`, then makes one last pass; `last_pass_max` after `stop` everything is broken off.
     pub(crate) async fn run(mut self, stop: CancellationToken, last_pass_max: Duration) {
+        let deadline = async {
+            stop.cancelled().await;
+            tokio::time::sleep(last_pass_max).await;
+        };
+        tokio::select! {
+            () = self.ship(&stop) => {}
+            () = deadline => {
+                let seconds = last_pass_max.as_secs();
+                tracing::warn!(seconds, "the last upload was broken off; the next start goes on with it");
+            }
+        }
+    }
+
+    /// Pass after pass. The last one begins after `stop`, when no more blocks are cut.
+    async fn ship(&mut self, stop: &CancellationToken) {
         let mut pauses = pauses();
         loop {
-            let passed = tokio::select! {
-                passed = self.pass() => passed,
-                () = stop.cancelled() => break,
-            };
+            let last = stop.is_cancelled();
+            let passed = self.pass().await;
+            if last {
+                return;
+            }
             if passed {
                 pauses = self::pauses();
                 tokio::select! {
                     () = self.wake.notified() => {}
                     () = tokio::time::sleep(PASS_EVERY) => {}
-                    () = stop.cancelled() => break,
+                    () = stop.cancelled() => {}
                 }
             } else {
                 let pause = pauses.next().unwrap_or(RETRY_MAX);
                 tokio::select! {
                     () = tokio::time::sleep(pause) => {}
-                    () = stop.cancelled() => break,
+                    () = stop.cancelled() => {}
                 }
             }
-        }
-        if tokio::time::timeout(last_pass_max, self.pass()).await.is_err() {
-            let seconds = last_pass_max.as_secs();
-            tracing::warn!(seconds, "the last upload was broken off; the next start goes on with it");
         }
     }
 

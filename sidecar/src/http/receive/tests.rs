@@ -43,6 +43,7 @@ impl Server {
             buffers: BufferPool::default(),
             appends: TaskTracker::new(),
             metrics,
+            faults: Throttle::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
