@@ -203,6 +203,9 @@ fn garbage(url: &str) -> Result<Vec<Garbage>> {
     for (name, body) in not_snappy(&compressed) {
         add(name, &sender, Method::POST, body, Some(400));
     }
+    for (name, body) in too_much_declared(&compressed) {
+        add(name, &sender, Method::POST, body, Some(413));
+    }
     for (name, request) in not_protobuf(&good) {
         add(name, &sender, Method::POST, wire::snappy(&request), Some(400));
     }
@@ -232,19 +235,25 @@ fn not_snappy(compressed: &[u8]) -> Vec<(String, Vec<u8>)> {
         ("gzip".to_owned(), b"\x1f\x8b\x08\0\0\0\0\0\0\x03".repeat(20)),
         ("zeros".to_owned(), vec![0; 1000]),
         ("0xff".to_owned(), vec![0xff; 1000]),
+        ("a length beyond 32 bits".to_owned(), vec![0x80, 0x80, 0x80, 0x80, 0x80, 0x01]),
     ];
-    for declared in [u64::from(u32::MAX), 1 << 32, u64::MAX, 1 << 30, (32 << 20) + 1] {
-        let mut body = Vec::new();
-        wire::varint(&mut body, declared);
-        body.extend_from_slice(&compressed[2..]);
-        all.push((format!("declared {declared} bytes"), body));
-    }
     for cut in [1, 2, 3, 10, compressed.len() / 2, compressed.len() - 1] {
         all.push((format!("snappy cut at {cut}"), compressed[..cut].to_vec()));
     }
     // A copy that points before the beginning.
     all.push(("snappy with a wild copy".to_owned(), vec![0x80, 0x01, 0xfe, 0xff, 0xff, 0x00]));
     all
+}
+
+/// A few bytes that claim to become very many.
+fn too_much_declared(compressed: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let declare = |declared: u64| {
+        let mut body = Vec::new();
+        wire::varint(&mut body, declared);
+        body.extend_from_slice(&compressed[2..]);
+        (format!("declared {declared} bytes"), body)
+    };
+    [u64::from(u32::MAX), 1 << 30, (32 << 20) + 1].map(declare).into()
 }
 
 /// Well compressed, and no protobuf of the right kind.

@@ -39,7 +39,6 @@ async fn a_killed_sidecar_changes_no_answer_and_loses_nothing() -> Result<()> {
     let ledger = generator.ledger().clone();
     ledger.expect_no_failure()?;
     let acknowledged = ledger.everything_acknowledged();
-    acknowledged.expect_equal("the acknowledged part", ledger.everything_sent())?;
     let before = dump_all(&cluster)?;
     for (index, (sidecar, stored)) in cluster.sidecars.iter().zip(&before).enumerate() {
         let mut allowed = Contents::default();
@@ -77,11 +76,11 @@ async fn a_restarted_sidecar_has_everything_that_it_acknowledged() -> Result<()>
     let scratch = Scratch::new("restart")?;
     let mut sidecar = Sidecar::start(scratch.path(), "ringside-0", &Setup::default()).await?;
     let generator = Generator::new(&sidecar.write_url(), Load::new(TENANT, "load", 300));
-    // A step of three minutes: blocks are cut in between, so some kills hit that.
-    let start = clock::aligned(48 * HOUR, BLOCK_RANGE)?;
-    let mut next = start;
+    // A step of three minutes: blocks are cut in between, so some kills hit that. The pause keeps data
+    // time, ten hours in a second at most, from ever catching up with the clock.
+    let mut next = clock::aligned(14 * 24 * HOUR, BLOCK_RANGE)?;
     for _ in 0..8 {
-        let running = generator.start(next, 3 * clock::MINUTE, Duration::ZERO);
+        let running = generator.start(next, 3 * clock::MINUTE, Duration::from_millis(5));
         tokio::time::sleep(Duration::from_millis(700)).await;
         let acknowledged = generator.ledger().everything_acknowledged().clone();
         sidecar.process.kill9()?;
@@ -89,12 +88,9 @@ async fn a_restarted_sidecar_has_everything_that_it_acknowledged() -> Result<()>
         stored.expect_at_least("the directory of the killed sidecar", &acknowledged)?;
         sidecar.restart().await?;
         next = running.stop().await?;
-        if next > clock::now()? - HOUR {
-            break;
-        }
     }
     let ledger = generator.ledger().clone();
-    ledger.everything_acknowledged().expect_equal("the acknowledged part", ledger.everything_sent())?;
+    ledger.expect_no_refusal()?;
     sidecar.expect_exactly(TENANT, ledger.everything_acknowledged()).await?;
     ensure!(ledger.failures() > 0, "no kill hit a write: {:?}", ledger.answers());
     scratch.passed();

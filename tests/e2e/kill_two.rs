@@ -63,8 +63,8 @@ async fn without_a_quorum_the_answer_is_503_and_retries_mend_it() -> Result<()> 
     running.stop().await?;
 
     let ledger = generator.ledger().clone();
+    ledger.expect_no_refusal()?;
     let acknowledged = ledger.everything_acknowledged();
-    acknowledged.expect_equal("the acknowledged part", ledger.everything_sent())?;
     let mut stores = Vec::new();
     for sidecar in &cluster.sidecars {
         let stored = sidecar.dump(TENANT)?;

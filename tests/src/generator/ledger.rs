@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::{Answer, value};
 use crate::contents::{Contents, Labels};
@@ -14,6 +14,7 @@ pub struct Ledger {
     acknowledged: Contents,
     answers: BTreeMap<String, usize>,
     first_bad: Option<Answer>,
+    first_refusal: Option<Answer>,
 }
 
 impl Ledger {
@@ -28,8 +29,11 @@ impl Ledger {
     pub(super) fn answered(&mut self, answer: &Answer) {
         let kind = answer.code().map_or_else(|| "broken".to_owned(), |code| code.to_string());
         *self.answers.entry(kind).or_default() += 1;
-        if self.first_bad.is_none() && !answer.code().is_some_and(|code| code / 100 == 2) {
+        if self.first_bad.is_none() && answer.code().is_none_or(|code| code / 100 != 2) {
             self.first_bad = Some(answer.clone());
+        }
+        if self.first_refusal.is_none() && answer.code().is_some_and(|code| code / 100 == 4) {
+            self.first_refusal = Some(answer.clone());
         }
     }
 
@@ -62,8 +66,17 @@ impl Ledger {
     pub fn expect_no_failure(&self) -> Result<()> {
         match &self.first_bad {
             None => Ok(()),
-            Some(bad) => anyhow::bail!("not only 2xx: {:?}; the first bad one: {bad:?}", self.answers),
+            Some(bad) => bail!("not only 2xx: {:?}; the first bad one: {bad:?}", self.answers),
         }
+    }
+
+    /// An error if any request was answered 4xx, as none of a generator's deserves, or if anything sent
+    /// is still without its 2xx.
+    pub fn expect_no_refusal(&self) -> Result<()> {
+        if let Some(refusal) = &self.first_refusal {
+            bail!("refused: {:?}; the first: {refusal:?}", self.answers);
+        }
+        self.acknowledged.expect_equal("the acknowledged part", &self.sent)
     }
 }
 

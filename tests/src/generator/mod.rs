@@ -125,7 +125,7 @@ impl Generator {
                         bail!("no final answer in spite of retries; the last one: {answer:?}");
                     }
                     tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(5));
+                    pause = (pause * 2).min(Duration::from_secs(1));
                 }
                 _ => return Ok(()),
             }
