@@ -4,11 +4,12 @@
 //! clients, and, while calls are under way, the configuration that made it.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel, MapType};
-use ringside_filter_core::{ANSWER_BYTES_MAX, Config, Event, Fanouts};
+use ringside_filter_core::{ANSWER_BYTES_MAX, Config, Event, Fanouts, TICK_MS};
 
 use crate::effects::{TURN, Worker};
 use crate::http_context::Http;
@@ -60,6 +61,7 @@ impl RootContext for Root {
             Ok(config) => {
                 let stats = Stats::define();
                 stats.configured(&config);
+                let _ = hostcalls::set_tick_period(Duration::from_millis(TICK_MS.into()));
                 self.worker = Some(Worker::new(self.id, Fanouts::new(config), stats));
                 true
             }
@@ -67,6 +69,12 @@ impl RootContext for Root {
                 let _ = hostcalls::log(LogLevel::Error, &format!("ringside: configuration refused: {error}"));
                 false
             }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(worker) = &self.worker {
+            worker.on_root(Event::Tick);
         }
     }
 

@@ -19,6 +19,7 @@ pub(crate) struct Stats {
     unchanged: Metric,
     split: Metric,
     empty: Metric,
+    held_back: Metric,
     client_gone: Metric,
     requests: Vec<(u16, Metric)>,
 }
@@ -78,6 +79,7 @@ impl Stats {
             unchanged: form("unchanged"),
             split: form("split"),
             empty: form("empty"),
+            held_back: Metric::counter("ringside_parts_held_back_total"),
             client_gone: Metric::counter("ringside_clients_gone_total"),
             requests: CODES.into_iter().map(request).collect(),
         }
@@ -101,6 +103,7 @@ impl Stats {
             Counter::Forward { success } => self.forward.of(success),
             Counter::Replication { success } => self.replication.of(success),
             Counter::LateWrite { success } => self.late_write.of(success),
+            Counter::HeldBack => self.held_back,
             Counter::ClientGone => self.client_gone,
         };
         metric.add_one();

@@ -11,9 +11,8 @@ use serde::Deserialize;
 
 use crate::tenant::TenantId;
 
-/// The write timeout of a sidecar is at least this and at most that, in milliseconds. Zero would mean "never"
-/// to Envoy.
-const WRITE_TIMEOUT_MS: (u64, u64) = (10, 300_000);
+/// Bounds of the timeouts, in milliseconds. Zero would mean "never" to Envoy.
+const TIMEOUT_MS: (u64, u64) = (10, 300_000);
 /// Bounds of the sizes of a body, in bytes. The upper one keeps the memory of one request well below the GiB
 /// that Envoy gives a module.
 const BODY_BYTES: (u64, u64) = (1 << 10, 128 << 20);
@@ -30,8 +29,12 @@ pub struct Config {
     pub tenant_header: String,
     /// The tenant of requests that name none; default `default-tenant`.
     pub default_tenant: TenantId,
-    /// How long a sidecar may take to answer, 10 to 300,000 ms, default 5,000.
+    /// How long a client may wait for its verdict, 10 to 300,000 ms, default 5,000. A sidecar that has not answered
+    /// by then counts as unavailable.
     pub write_timeout_ms: u32,
+    /// How long a sidecar may take to answer, `write_timeout_ms` to 300,000 ms, default three times
+    /// `write_timeout_ms`: a write that is late for its client is still worth storing.
+    pub late_write_timeout_ms: u32,
     /// The largest body as it arrives, 1 KiB to 128 MiB, default 32 MiB.
     pub body_bytes_max: usize,
     /// The largest body as it declares itself decompressed, 1 KiB to 128 MiB, default 32 MiB.
@@ -66,6 +69,7 @@ struct Raw {
     default_tenant: String,
     #[serde(default = "default_write_timeout_ms")]
     write_timeout_ms: u64,
+    late_write_timeout_ms: Option<u64>,
     #[serde(default = "default_body_bytes_max")]
     body_bytes_max: u64,
     #[serde(default = "default_body_bytes_max")]
@@ -98,7 +102,10 @@ impl Config {
         let raw: Raw = serde_json::from_slice(json)?;
         let replication_factor =
             bounded("replication_factor", raw.replication_factor, REPLICATION_FACTOR)? as usize;
-        let write_timeout_ms = bounded("write_timeout_ms", raw.write_timeout_ms, WRITE_TIMEOUT_MS)? as u32;
+        let write_timeout_ms = bounded("write_timeout_ms", raw.write_timeout_ms, TIMEOUT_MS)?;
+        let late = (write_timeout_ms, TIMEOUT_MS.1);
+        let late_write_timeout_ms = raw.late_write_timeout_ms.unwrap_or((3 * write_timeout_ms).min(late.1));
+        let late_write_timeout_ms = bounded("late_write_timeout_ms", late_write_timeout_ms, late)?;
         let body_bytes_max = bounded("body_bytes_max", raw.body_bytes_max, BODY_BYTES)? as usize;
         let decoded_bytes_max = bounded("decoded_bytes_max", raw.decoded_bytes_max, BODY_BYTES)? as usize;
         if !is_header_name(&raw.tenant_header) {
@@ -113,7 +120,8 @@ impl Config {
             replication_factor,
             tenant_header: raw.tenant_header.to_ascii_lowercase(),
             default_tenant,
-            write_timeout_ms,
+            write_timeout_ms: write_timeout_ms as u32,
+            late_write_timeout_ms: late_write_timeout_ms as u32,
             body_bytes_max,
             decoded_bytes_max,
         })
@@ -149,7 +157,7 @@ mod tests {
         assert_eq!(config.replication_factor, 3);
         assert_eq!(config.tenant_header, "thanos-tenant");
         assert_eq!(config.default_tenant.as_str(), "default-tenant");
-        assert_eq!(config.write_timeout_ms, 5000);
+        assert_eq!((config.write_timeout_ms, config.late_write_timeout_ms), (5000, 15_000));
         assert_eq!((config.body_bytes_max, config.decoded_bytes_max), (32 << 20, 32 << 20));
     }
 
@@ -157,13 +165,13 @@ mod tests {
     fn every_field_is_read() {
         let json = format!(
             r#"{{{RINGS},"replication_factor":2,"tenant_header":"X-Scope-OrgID","default_tenant":"t",
-                "write_timeout_ms":250,"body_bytes_max":2048,"decoded_bytes_max":4096}}"#
+                "write_timeout_ms":250,"late_write_timeout_ms":300,"body_bytes_max":2048,"decoded_bytes_max":4096}}"#
         );
         let config = Config::parse(json.as_bytes()).unwrap();
         assert_eq!(config.replication_factor, 2);
         assert_eq!(config.tenant_header, "x-scope-orgid");
         assert_eq!(config.default_tenant.as_str(), "t");
-        assert_eq!(config.write_timeout_ms, 250);
+        assert_eq!((config.write_timeout_ms, config.late_write_timeout_ms), (250, 300));
         assert_eq!((config.body_bytes_max, config.decoded_bytes_max), (2048, 4096));
     }
 
@@ -171,6 +179,8 @@ mod tests {
     fn errors_name_the_field_and_the_bound() {
         assert_eq!(error(r#","replication_factor":0"#), "replication_factor is 0; it must be 1 to 16");
         assert_eq!(error(r#","write_timeout_ms":0"#), "write_timeout_ms is 0; it must be 10 to 300000");
+        let late = error(r#","late_write_timeout_ms":4999"#);
+        assert_eq!(late, "late_write_timeout_ms is 4999; it must be 5000 to 300000");
         assert_eq!(error(r#","body_bytes_max":7"#), "body_bytes_max is 7; it must be 1024 to 134217728");
         assert!(error(r#","decoded_bytes_max":4294967296"#).starts_with("decoded_bytes_max is 4294967296"));
         assert!(error(r#","tenant_header":"a b""#).starts_with("tenant_header is \"a b\""));

@@ -1,30 +1,34 @@
 //! The writes under way: events in, effects out.
 //!
-//! Owns each request from its complete body to the last answer of a sidecar, which is later than the answer to
-//! the client: a verdict leaves as soon as it is fixed, and the remaining parts are carried to their end. It does
-//! no I/O and reads no clock; the host turns effects into calls and calls back with events.
+//! Owns the way from a complete body to its parts, the time that a verdict may take, and the bounds on what is under
+//! way. A verdict leaves as soon as it is fixed; the remaining parts are carried to their end (see `write`). It does
+//! no I/O and reads no clock: the host turns effects into calls, and calls back with events.
 //!
-//! Invariants: a client gets at most one answer. Each part of a write is accounted for once. Nothing of a request
-//! is kept beyond its last part, and its bodies and answers not beyond its verdict.
+//! Invariants: a client gets at most one answer, and gets it within the write timeout. Each part of a write is
+//! accounted for once. Nothing of a write is kept beyond its last part, and its bodies not beyond their dispatch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use ringside_proto::HEADER_REFUSALS;
 
 use crate::answer::Answer;
+use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::quorum::{Outcome, Rule};
 use crate::reply::Response;
 use crate::request::{Head, Judgement, judge, judge_length};
 use crate::split::{Form, Splitter};
-use crate::tally::Tally;
 use crate::tenant::{Lookup, TenantId, choose};
+use crate::write::{SentPart, Write};
 
 /// The header that names the tenant to a sidecar, whatever header named it to the filter.
 pub const SIDECAR_TENANT_HEADER: &str = "thanos-tenant";
 /// The path of a sidecar's remote write.
 const WRITE_PATH: &str = "/api/v1/receive";
+/// How often the host sends [`Event::Tick`], in milliseconds.
+pub const TICK_MS: u32 = 50;
+const HELD_BACK: &str = "not sent: too much is under way to it";
 const NOT_DISPATCHED: &str = "not sent: no such cluster, or none of its hosts can take it";
 /// The most writes under way in one worker, late ones included. Beyond it a write gets 503 at once.
 pub const WRITES_MAX: usize = 1 << 16;
@@ -47,10 +51,12 @@ pub enum Event<'a> {
     Body { request: RequestId, tenant: TenantId, body: Vec<u8> },
     /// A dispatch was refused by the host; no answer follows.
     NotDispatched { call: Call },
-    /// A sidecar answered, or its stream was reset (`status` is `None`). Timeouts are answers with 504.
+    /// A sidecar answered, or its stream was reset (`status` is `None`). Running out of time is an answer of 504.
     Answered { call: Call, status: Option<u16>, content_type: Option<&'a [u8]>, body: &'a [u8] },
     /// The client's stream has ended, answered or not.
     ClientGone { request: RequestId },
+    /// [`TICK_MS`] have passed.
+    Tick,
     /// No further request will come.
     Drain,
 }
@@ -92,6 +98,8 @@ pub enum Counter {
     Replication { success: bool },
     /// A sidecar's answer that came after the verdict.
     LateWrite { success: bool },
+    /// A part was not sent, because too much is under way to its sidecar.
+    HeldBack,
     /// A client left before its verdict.
     ClientGone,
 }
@@ -111,22 +119,24 @@ pub struct Fanouts {
     config: Config,
     splitter: Splitter,
     writes: BTreeMap<RequestId, Write>,
+    /// When each write stops waiting for a verdict, in ticks and in order; also of writes that have theirs.
+    deadlines: VecDeque<(u64, RequestId)>,
+    ticks: u64,
+    backlog: Backlog,
     draining: bool,
-}
-
-/// One request, from its body to the last answer of a sidecar.
-struct Write {
-    addresses: Vec<Rc<str>>,
-    /// By part: whether its answer is outstanding.
-    outstanding: Vec<bool>,
-    /// `None` once the verdict is given.
-    tally: Option<Tally>,
-    client_waits: bool,
 }
 
 impl Fanouts {
     pub fn new(config: Config) -> Self {
-        Self { config, splitter: Splitter::default(), writes: BTreeMap::new(), draining: false }
+        Self {
+            config,
+            splitter: Splitter::default(),
+            writes: BTreeMap::new(),
+            deadlines: VecDeque::new(),
+            ticks: 0,
+            backlog: Backlog::default(),
+            draining: false,
+        }
     }
 
     pub fn config(&self) -> &Config {
@@ -159,24 +169,26 @@ impl Fanouts {
     /// Takes an event, and adds what is to be done to `effects`, in order.
     pub fn on(&mut self, event: Event<'_>, effects: &mut Vec<Effect>) {
         match event {
-            Event::Body { request, tenant, body } => self.start(request, tenant, body, effects),
+            Event::Body { request, tenant, body } => {
+                if let Err(response) = self.start(request, &tenant, body, effects) {
+                    effects.push(Effect::Respond { request, response });
+                }
+            }
             Event::NotDispatched { call } => {
-                self.answered(call, |_| Answer::whole(Outcome::Unavailable, NOT_DISPATCHED), effects);
+                self.end(call, |_| Answer::whole(Outcome::Unavailable, NOT_DISPATCHED), effects);
             }
             Event::Answered { call, status, content_type, body } => {
-                let read = |tally: Option<&Tally>| {
-                    let holds = |index| tally.is_none_or(|tally| tally.layout().holds(call.part, index));
-                    Answer::read(status, content_type, body, holds)
+                let read = |write: &Write| {
+                    Answer::read(status, content_type, body, |index| write.holds(call.part, index))
                 };
-                self.answered(call, read, effects);
+                self.end(call, read, effects);
             }
             Event::ClientGone { request } => {
-                if let Some(write) = self.writes.get_mut(&request)
-                    && std::mem::take(&mut write.client_waits)
-                {
+                if self.writes.get_mut(&request).is_some_and(Write::leave) {
                     effects.push(Effect::Count(Counter::ClientGone));
                 }
             }
+            Event::Tick => self.tick(effects),
             Event::Drain => {
                 self.draining = true;
                 self.drained(effects);
@@ -184,93 +196,86 @@ impl Fanouts {
         }
     }
 
-    fn start(&mut self, request: RequestId, tenant: TenantId, body: Vec<u8>, effects: &mut Vec<Effect>) {
+    /// Splits a request and sends its parts. An error is the answer to a request that is not sent.
+    fn start(
+        &mut self,
+        request: RequestId,
+        tenant: &TenantId,
+        body: Vec<u8>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Response> {
         if self.writes.len() >= WRITES_MAX {
-            let response = Response::refusal(503, format!("{WRITES_MAX} writes are under way"));
-            return effects.push(Effect::Respond { request, response });
+            return Err(Response::refusal(503, format!("{WRITES_MAX} writes are under way")));
         }
         let Some(ring) = self.config.hashrings.for_tenant(tenant.as_str()) else {
-            let response =
-                Response::refusal(503, format!("no hashring serves the tenant {}", tenant.as_str()));
-            return effects.push(Effect::Respond { request, response });
+            return Err(Response::refusal(503, format!("no hashring serves the tenant {}", tenant.as_str())));
         };
-        let plan = match self.splitter.plan(ring, tenant.as_str(), body, self.config.decoded_bytes_max) {
-            Ok(plan) => plan,
-            Err(error) => {
-                let response = Response::unusable_body(&error);
-                return effects.push(Effect::Respond { request, response });
-            }
-        };
+        let plan = self.splitter.plan(ring, tenant.as_str(), body, self.config.decoded_bytes_max);
+        let plan = plan.map_err(|error| Response::unusable_body(&error))?;
         if plan.parts.is_empty() {
             effects.push(Effect::Count(Counter::Empty));
-            return effects.push(Effect::Respond { request, response: Response::stored() });
+            return Err(Response::stored());
         }
         effects.push(Effect::Count(Counter::Sent(plan.form)));
-        let mut addresses = Vec::with_capacity(plan.parts.len());
+        let mut parts = Vec::with_capacity(plan.parts.len());
+        let mut held_back = Vec::new();
         for (part, planned) in (0..).zip(plan.parts) {
             let endpoint = ring.endpoints().get(planned.endpoint.get());
             let address: Rc<str> = endpoint.map_or("", |endpoint| &endpoint.address).into();
-            addresses.push(Rc::clone(&address));
-            effects.push(Effect::Dispatch(Dispatch {
-                call: Call { request, part },
-                address,
-                tenant: tenant.clone(),
-                body: planned.body,
-                timeout_ms: self.config.write_timeout_ms,
-            }));
+            let (call, bytes) = (Call { request, part }, planned.body.len());
+            if self.backlog.admit(&address, bytes) {
+                effects.push(Effect::Dispatch(Dispatch {
+                    call,
+                    address: Rc::clone(&address),
+                    tenant: tenant.clone(),
+                    body: planned.body,
+                    timeout_ms: self.config.late_write_timeout_ms,
+                }));
+                parts.push(SentPart { address, bytes, is_outstanding: true });
+            } else {
+                held_back.push(call);
+                parts.push(SentPart { address, bytes: 0, is_outstanding: true });
+            }
         }
-        let outstanding = vec![true; addresses.len()];
-        let tally = Some(Tally::new(Rule::new(ring.replication_factor()), plan.layout));
-        self.writes.insert(request, Write { addresses, outstanding, tally, client_waits: true });
+        let rule = Rule::new(ring.replication_factor());
+        self.writes.insert(request, Write::new(rule, plan.layout, parts));
+        // One tick more, as the current one may be nearly over.
+        let wait = u64::from(self.config.write_timeout_ms.div_ceil(TICK_MS)) + 1;
+        self.deadlines.push_back((self.ticks + wait, request));
+        for call in held_back {
+            effects.push(Effect::Count(Counter::HeldBack));
+            self.end(call, |_| Answer::whole(Outcome::Unavailable, HELD_BACK), effects);
+        }
+        Ok(())
     }
 
     /// Accounts for the end of a part. What is not outstanding is not counted again.
-    fn answered(
-        &mut self,
-        call: Call,
-        read: impl FnOnce(Option<&Tally>) -> Answer,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn end(&mut self, call: Call, read: impl FnOnce(&Write) -> Answer, effects: &mut Vec<Effect>) {
         let Some(write) = self.writes.get_mut(&call.request) else { return };
-        match write.outstanding.get_mut(usize::from(call.part)) {
-            Some(outstanding @ true) => *outstanding = false,
-            _ => return,
-        }
-        let answer = read(write.tally.as_ref());
-        let success = answer.rest == Outcome::Stored && answer.refused.is_empty();
-        effects.push(Effect::Count(Counter::Forward { success }));
-        match &mut write.tally {
-            None => effects.push(Effect::Count(Counter::LateWrite { success })),
-            Some(tally) => {
-                tally.count(call.part, answer);
-                if let Some(verdict) = tally.verdict() {
-                    write.decide(call.request, verdict, effects);
-                }
-            }
-        }
-        if !write.outstanding.contains(&true) {
+        let Some(part) = write.end(call.part) else { return };
+        self.backlog.release(&part.address, part.bytes);
+        let answer = read(write);
+        write.count(call.request, call.part, answer, effects);
+        if write.is_over() {
             self.writes.remove(&call.request);
             self.drained(effects);
+        }
+    }
+
+    /// Ends the wait of writes whose time is up.
+    fn tick(&mut self, effects: &mut Vec<Effect>) {
+        self.ticks += 1;
+        while let Some((_, request)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= self.ticks) {
+            if let Some(write) = self.writes.get_mut(&request) {
+                let message = format!("no answer within {} ms", self.config.write_timeout_ms);
+                write.expire(request, &message, effects);
+            }
         }
     }
 
     fn drained(&self, effects: &mut Vec<Effect>) {
         if self.draining && self.writes.is_empty() {
             effects.push(Effect::Drained);
-        }
-    }
-}
-
-impl Write {
-    /// Gives the verdict, and with it up all that only a verdict needs.
-    fn decide(&mut self, request: RequestId, verdict: Outcome, effects: &mut Vec<Effect>) {
-        let Some(tally) = self.tally.take() else { return };
-        effects.push(Effect::Count(Counter::Replication { success: verdict == Outcome::Stored }));
-        let addresses = std::mem::take(&mut self.addresses);
-        if std::mem::take(&mut self.client_waits) {
-            let address = |part: u16| addresses.get(usize::from(part)).map(AsRef::as_ref);
-            let response = Response::verdict(verdict, &tally, address);
-            effects.push(Effect::Respond { request, response });
         }
     }
 }

@@ -11,6 +11,7 @@
 #![cfg_attr(not(test), deny(clippy::expect_used, clippy::indexing_slicing))]
 
 pub mod answer;
+pub mod backlog;
 pub mod config;
 pub mod fanout;
 pub mod layout;
@@ -20,10 +21,11 @@ pub mod request;
 pub mod split;
 pub mod tally;
 pub mod tenant;
+mod write;
 
 pub use answer::ANSWER_BYTES_MAX;
 pub use config::{Config, ConfigError};
-pub use fanout::{Admission, Call, Counter, Dispatch, Effect, Event, Fanouts, RequestId};
+pub use fanout::{Admission, Call, Counter, Dispatch, Effect, Event, Fanouts, RequestId, TICK_MS};
 pub use quorum::Outcome;
 pub use reply::Response;
 pub use request::Head;

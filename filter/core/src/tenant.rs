@@ -46,6 +46,16 @@ impl Place {
     }
 }
 
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Dynamic => "dynamic",
+            Self::Route => "route",
+            Self::VirtualHost => "virtual host",
+        })
+    }
+}
+
 /// What the choice may ask the host for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup<'a> {
@@ -59,7 +69,7 @@ pub enum Lookup<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChoiceError {
-    #[error("the tenant in the {place:?} metadata is unusable: {error}")]
+    #[error("the tenant in the {place} metadata is unusable: {error}")]
     Metadata { place: Place, error: TenantError },
     #[error("the tenant in the header {header:?} is unusable: {error}")]
     Header { header: String, error: TenantError },

@@ -9,6 +9,7 @@ use ringside_proto::prometheus::{Label, TimeSeries, WriteRequest};
 use ringside_proto::ringside::{Reason, RefusedSeries, WriteRefused};
 
 use super::{Admission, Call, Counter, Effect, Event, Fanouts, RequestId};
+use crate::backlog::BACKLOG_BYTES_MAX;
 use crate::config::Config;
 use crate::reply::Response;
 use crate::request::Head;
@@ -109,7 +110,7 @@ fn a_dispatch_carries_the_filters_own_headers() {
     host.write(sent.clone());
     let first = &host.sent[0];
     assert_eq!(*first.body, sent);
-    assert_eq!((&*first.address, first.timeout_ms), ("node-1:19291", 5000));
+    assert_eq!((&*first.address, first.timeout_ms), ("node-1:19291", 15_000));
     let expected = [
         (":method", "POST"),
         (":path", "/api/v1/receive"),
@@ -147,6 +148,77 @@ fn no_dispatch_possible_leaves_nothing_behind() {
     }
     assert_eq!(host.statuses(), [503]);
     assert_eq!(host.fanouts.writes(), 0);
+}
+
+#[test]
+fn the_client_waits_for_the_write_timeout_and_the_write_goes_on() {
+    let mut host = Host::new(3);
+    host.write(body(5));
+    host.answer(0, 200);
+    for _ in 0..=5000 / super::TICK_MS {
+        assert!(host.responses.is_empty());
+        host.on(Event::Tick);
+    }
+    assert_eq!(host.statuses(), [503]);
+    assert!(host.responses[0].body.ends_with("by node-2:19291: no answer within 5000 ms\n"));
+    assert_eq!(host.fanouts.writes(), 1);
+    host.answer(1, 200);
+    host.answer(2, 200);
+    assert_eq!(host.counted(Counter::LateWrite { success: true }), 2);
+    assert_eq!((host.statuses(), host.fanouts.writes()), (vec![503], 0));
+}
+
+#[test]
+fn the_time_of_a_decided_write_passes_unnoticed() {
+    let mut host = Host::new(3);
+    host.write(body(5));
+    for part in 0..2 {
+        host.answer(part, 200);
+    }
+    for _ in 0..200 {
+        host.on(Event::Tick);
+    }
+    assert_eq!(host.statuses(), [200]);
+    host.answer(2, 200);
+    assert!(host.fanouts.deadlines.is_empty());
+}
+
+#[test]
+fn a_sidecar_that_does_not_answer_is_not_sent_more_than_its_bound() {
+    let mut host = Host::new(3);
+    let large = vec![0x80; BACKLOG_BYTES_MAX / 4];
+    // A length of five bytes, which the unchanged form does not look beyond.
+    let body = [&b"\x05"[..], &large].concat();
+    for number in 0..9 {
+        let request = RequestId(number);
+        let tenant = TenantId::new("t").unwrap();
+        let mut effects = Vec::new();
+        host.fanouts.on(Event::Body { request, tenant, body: body.clone() }, &mut effects);
+        let sent = effects.iter().filter(|effect| matches!(effect, Effect::Dispatch(_))).count();
+        assert_eq!(sent, if number < 3 { 3 } else { 2 }, "{number}");
+        for part in 0..2 {
+            let call = Call { request, part };
+            host.fanouts
+                .on(Event::Answered { call, status: Some(200), content_type: None, body: b"" }, &mut effects);
+        }
+        let statuses: Vec<_> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Respond { response, .. } => Some(response.status),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(statuses, [200]);
+    }
+    assert_eq!(host.fanouts.writes(), 3, "only what was sent is waited for");
+    host.on(Event::Answered {
+        call: Call { request: RequestId(0), part: 2 },
+        status: None,
+        content_type: None,
+        body: b"",
+    });
+    host.write(body);
+    assert_eq!(host.sent.len(), 3, "there is room again");
 }
 
 #[test]

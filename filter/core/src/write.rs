@@ -1,0 +1,88 @@
+//! One write: from its dispatch to the last answer of a sidecar, which is later than the answer to the client.
+//!
+//! Owns which parts are outstanding and whether the client still waits. It gives the verdict once.
+
+use std::rc::Rc;
+
+use crate::answer::Answer;
+use crate::fanout::{Counter, Effect, RequestId};
+use crate::layout::Layout;
+use crate::quorum::{Outcome, Rule};
+use crate::reply::Response;
+use crate::tally::Tally;
+
+/// A write under way.
+pub(crate) struct Write {
+    parts: Vec<SentPart>,
+    /// `None` once the verdict is given.
+    tally: Option<Tally>,
+    client_waits: bool,
+}
+
+/// One part of a write.
+pub(crate) struct SentPart {
+    pub(crate) address: Rc<str>,
+    /// The length of its body, in bytes.
+    pub(crate) bytes: usize,
+    pub(crate) is_outstanding: bool,
+}
+
+impl Write {
+    pub(crate) fn new(rule: Rule, layout: Layout, parts: Vec<SentPart>) -> Self {
+        Self { parts, tally: Some(Tally::new(rule, layout)), client_waits: true }
+    }
+
+    /// Ends a part. `None` if it is not outstanding.
+    pub(crate) fn end(&mut self, part: u16) -> Option<&SentPart> {
+        let part = self.parts.get_mut(usize::from(part))?;
+        std::mem::take(&mut part.is_outstanding).then_some(part)
+    }
+
+    /// Whether the last part has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        !self.parts.iter().any(|part| part.is_outstanding)
+    }
+
+    /// Whether a sidecar may speak of this index of its part. After the verdict nobody asks.
+    pub(crate) fn holds(&self, part: u16, index: u32) -> bool {
+        self.tally.as_ref().is_none_or(|tally| tally.layout().holds(part, index))
+    }
+
+    /// Counts the answer to a part that has just ended.
+    pub(crate) fn count(&mut self, request: RequestId, part: u16, answer: Answer, effects: &mut Vec<Effect>) {
+        let success = answer.rest == Outcome::Stored && answer.refused.is_empty();
+        effects.push(Effect::Count(Counter::Forward { success }));
+        let Some(tally) = &mut self.tally else {
+            return effects.push(Effect::Count(Counter::LateWrite { success }));
+        };
+        tally.count(part, answer);
+        self.decide(request, effects);
+    }
+
+    /// Gives the verdict without waiting any longer: whoever has not answered counts as unavailable. The parts
+    /// that are outstanding stay so.
+    pub(crate) fn expire(&mut self, request: RequestId, message: &str, effects: &mut Vec<Effect>) {
+        let Some(tally) = &mut self.tally else { return };
+        for part in 0..self.parts.len() as u16 {
+            tally.count(part, Answer::whole(Outcome::Unavailable, message));
+        }
+        self.decide(request, effects);
+    }
+
+    /// Forgets the client. Says whether it still waited.
+    pub(crate) fn leave(&mut self) -> bool {
+        std::mem::take(&mut self.client_waits)
+    }
+
+    /// Gives the verdict if it is fixed, and with it up all that only a verdict needs.
+    fn decide(&mut self, request: RequestId, effects: &mut Vec<Effect>) {
+        let Some(verdict) = self.tally.as_ref().and_then(Tally::verdict) else { return };
+        let Some(tally) = self.tally.take() else { return };
+        effects.push(Effect::Count(Counter::Replication { success: verdict == Outcome::Stored }));
+        if self.leave() {
+            let address = |part: u16| self.parts.get(usize::from(part)).map(|part| &*part.address);
+            let response = Response::verdict(verdict, &tally, address);
+            effects.push(Effect::Respond { request, response });
+        }
+    }
+}
