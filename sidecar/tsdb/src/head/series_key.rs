@@ -12,6 +12,14 @@ use crate::error::Refusal;
 /// A label set, sorted by name.
 pub(super) type Labels<'a> = Vec<(&'a [u8], &'a [u8])>;
 
+/// Most labels that a series may have. These three bounds are far beyond any use; what a tenant may do is for the
+/// limits above the storage to say. They hold for new series only, never at replay.
+const LABELS_MAX: usize = 1_000;
+/// Longest label name, in bytes.
+const NAME_BYTES_MAX: usize = 4 << 10;
+/// Longest label value, in bytes.
+const VALUE_BYTES_MAX: usize = 64 << 10;
+
 const LABEL: u8 = 0x0a;
 const NAME: u8 = 0x0a;
 const VALUE: u8 = 0x12;
@@ -51,11 +59,12 @@ pub(super) fn matches<'a>(key: &[u8], labels: impl Iterator<Item = (&'a [u8], &'
 /// Decodes label fields in any encoding and order into a valid label set.
 ///
 /// Labels with an empty value are dropped, as Prometheus drops them. Refused: no label left, an empty or
-/// repeated name, names or values that are not UTF-8.
+/// repeated name, names or values that are not UTF-8, more or longer ones than the bounds allow.
 pub(super) fn parse(bytes: &[u8]) -> Result<Labels<'_>, Refusal> {
     let mut labels = Labels::new();
     for label in label_fields(bytes) {
         match label {
+            Ok(_) if labels.len() == LABELS_MAX => return Err(refuse(&labels, "more than 1000 labels")),
             Ok(label) => labels.push((label.name, label.value)),
             Err(_) => return Err(refuse(&labels, "the labels are not valid protobuf")),
         }
@@ -69,6 +78,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Labels<'_>, Refusal> {
         Some("a label is not valid UTF-8")
     } else if labels.iter().all(|(_, value)| value.is_empty()) {
         Some("the label set is empty")
+    } else if labels.iter().any(|(name, _)| name.len() > NAME_BYTES_MAX) {
+        Some("a label name is longer than 4 KiB")
+    } else if labels.iter().any(|(_, value)| value.len() > VALUE_BYTES_MAX) {
+        Some("a label value is longer than 64 KiB")
     } else {
         None
     };
@@ -190,6 +203,13 @@ mod tests {
         assert_eq!(reason(&[("a", "")]), "the label set is empty");
         assert_eq!(reason(&[("", "x")]), "a label has no name");
         assert_eq!(reason(&[("a", "1"), ("b", "1"), ("a", "2")]), "a label name is repeated");
+        assert_eq!(reason(&[(&"n".repeat(NAME_BYTES_MAX + 1), "x")]), "a label name is longer than 4 KiB");
+        assert_eq!(reason(&[("a", &"v".repeat(VALUE_BYTES_MAX + 1))]), "a label value is longer than 64 KiB");
+        let names: Vec<String> = (0..=LABELS_MAX).map(|n| format!("l{n:04}")).collect();
+        let mut many: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
+        assert_eq!(reason(&many), "more than 1000 labels");
+        many.pop();
+        assert_eq!(parse(&key(&many)).unwrap().len(), LABELS_MAX);
         assert_eq!(
             parse(&[0x0a, 0x06, 0x0a, 0x01, b'a', 0x12, 0x01, 0xff]).unwrap_err().to_string(),
             "invalid labels: a label is not valid UTF-8 in {a=\"\u{fffd}\"}"
