@@ -13,6 +13,7 @@ use ringside_proto::tenant::TenantError;
 
 use crate::bucket::{BucketConfig, BucketConfigError};
 use crate::external_labels::{ExternalLabels, LabelError, is_label_name};
+use crate::hashring::HashringCommand;
 use crate::limits::{self, BODY_BYTES_MAX};
 use crate::tenant_id::TenantId;
 
@@ -32,6 +33,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Take remote write, store it, ship blocks to the bucket.
     Sidecar(Box<SidecarFlags>),
+    /// Judge a hashrings.json, show what a change of it moves, write Envoy's bootstrap from it.
+    #[command(subcommand)]
+    Hashring(HashringCommand),
 }
 
 /// Flags of `ringside sidecar`.

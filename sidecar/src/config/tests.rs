@@ -4,7 +4,7 @@ use super::*;
 
 fn flags(args: &[&str]) -> Result<SidecarFlags, clap::Error> {
     let cli = Cli::try_parse_from(["ringside", "sidecar"].iter().chain(args))?;
-    let Command::Sidecar(flags) = cli.command;
+    let Command::Sidecar(flags) = cli.command else { panic!("another command") };
     Ok(*flags)
 }
 

@@ -1,0 +1,188 @@
+//! The text of Envoy's bootstrap: templates, and what is put into them. What
+//! goes in was judged before; here it is quoted.
+
+use std::net::SocketAddr;
+
+use ringside_proto::WRITE_PATHS;
+
+const BOOTSTRAP: &str = include_str!("templates/bootstrap.yaml");
+const WRITE_ROUTE: &str = include_str!("templates/write_route.yaml");
+const CLUSTER: &str = include_str!("templates/cluster.yaml");
+const DNS: &str = include_str!("templates/dns.yaml");
+const HTTP1: &str = include_str!("templates/http1.yaml");
+const HTTP2: &str = include_str!("templates/http2.yaml");
+const FAILURES: &str = include_str!("templates/failures.yaml");
+
+/// Where the plugin's configuration stands in [`BOOTSTRAP`].
+const PLUGIN_INDENT: usize = 20;
+
+/// What Envoy reads at once may take its buffer over the filter's own limit, which is to answer first.
+const BUFFER_SLACK_BYTES: u64 = 1 << 20;
+
+/// How much longer a stream may be silent than the filter waits for a sidecar.
+const IDLE_SLACK_MS: u64 = 2_000;
+
+/// All that a bootstrap is made of.
+pub(super) struct Bootstrap {
+    pub(super) listen: SocketAddr,
+    pub(super) admin: SocketAddr,
+    /// Path of the module, as Envoy sees it.
+    pub(super) wasm: String,
+    pub(super) plugin: Plugin,
+    pub(super) upstreams: Vec<Upstream>,
+    /// Ringside sidecars; else Thanos Receive, which has neither HTTP/2 nor a health page on its write port.
+    pub(super) http2: bool,
+}
+
+/// The filter's own configuration.
+pub(super) struct Plugin {
+    /// The text of a hashrings.json.
+    pub(super) hashrings: String,
+    pub(super) replication_factor: usize,
+    pub(super) tenant_header: String,
+    pub(super) default_tenant: String,
+    pub(super) write_timeout_ms: u64,
+    pub(super) body_bytes_max: u64,
+}
+
+/// A sidecar: its name in the ring, and where it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Upstream {
+    pub(super) name: String,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) is_ip: bool,
+}
+
+impl Bootstrap {
+    /// The bootstrap as YAML.
+    pub(super) fn render(&self) -> String {
+        let buffer_bytes = (self.plugin.body_bytes_max + BUFFER_SLACK_BYTES).to_string();
+        let route = |path: &&str| fill(WRITE_ROUTE, &[("path", path), ("buffer_bytes", &buffer_bytes)]);
+        let routes: String = WRITE_PATHS.iter().map(route).collect();
+        fill(
+            BOOTSTRAP,
+            &[
+                ("admin_host", &quoted(&self.admin.ip().to_string())),
+                ("admin_port", &self.admin.port().to_string()),
+                ("listen_host", &quoted(&self.listen.ip().to_string())),
+                ("listen_port", &self.listen.port().to_string()),
+                ("buffer_bytes", &buffer_bytes),
+                ("stream_idle_timeout", &seconds(self.plugin.write_timeout_ms + IDLE_SLACK_MS)),
+                ("wasm", &quoted(&self.wasm)),
+                ("plugin", &indented(&self.plugin.render(), PLUGIN_INDENT)),
+                ("write_routes", routes.trim_end()),
+                ("clusters", self.clusters().trim_end()),
+            ],
+        )
+    }
+
+    /// The first cluster has the settings in full, the others refer to them.
+    fn clusters(&self) -> String {
+        let settings = if self.http2 { [HTTP2, FAILURES] } else { [HTTP1, FAILURES] }.concat();
+        let references = references(&settings);
+        let cluster = |(number, upstream): (usize, &Upstream)| {
+            let settings = if number == 0 { &settings } else { &references };
+            upstream.render(settings)
+        };
+        self.upstreams.iter().enumerate().map(cluster).collect()
+    }
+}
+
+impl Upstream {
+    fn render(&self, settings: &str) -> String {
+        let (kind, dns) = if self.is_ip { ("STATIC", "") } else { ("STRICT_DNS", DNS) };
+        fill(
+            CLUSTER,
+            &[
+                ("name", &quoted(&self.name)),
+                ("type", kind),
+                ("dns", dns),
+                ("host", &quoted(&self.host)),
+                ("port", &self.port.to_string()),
+                ("settings", settings),
+            ],
+        )
+    }
+}
+
+impl Plugin {
+    fn render(&self) -> String {
+        let hashrings = self.hashrings.trim().replace('\r', "");
+        format!(
+            "{{\n\
+             \x20 \"hashrings\": {},\n\
+             \x20 \"replication_factor\": {},\n\
+             \x20 \"tenant_header\": {},\n\
+             \x20 \"default_tenant\": {},\n\
+             \x20 \"write_timeout_ms\": {},\n\
+             \x20 \"body_bytes_max\": {}\n\
+             }}",
+            indented(&hashrings, 2).trim_start(),
+            self.replication_factor,
+            quoted(&self.tenant_header),
+            quoted(&self.default_tenant),
+            self.write_timeout_ms,
+            self.body_bytes_max,
+        )
+    }
+}
+
+/// Puts values into a template, each where `${its name}` stands. Values are not looked into.
+fn fill(template: &str, values: &[(&str, &str)]) -> String {
+    let mut pieces = template.split("${");
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (name, rest) = piece.split_once('}').unwrap_or((piece, ""));
+        let value = values.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+        assert!(value.is_some(), "the template asks for {name}");
+        out.push_str(value.unwrap_or_default());
+        out.push_str(rest);
+    }
+    out
+}
+
+/// For each `key: &anchor` of the settings, a line that refers to it.
+fn references(settings: &str) -> String {
+    let anchors = settings.lines().filter_map(|line| line.split_once(": &"));
+    anchors.map(|(key, anchor)| format!("{key}: *{anchor}\n")).collect()
+}
+
+/// A string for JSON, which is one for YAML too.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A duration as Envoy writes it.
+fn seconds(ms: u64) -> String {
+    match (ms / 1000, ms % 1000) {
+        (seconds, 0) => format!("{seconds}s"),
+        (seconds, ms) => format!("{seconds}.{ms:03}s"),
+    }
+}
+
+/// Every line that is not empty, further in.
+fn indented(text: &str, by: usize) -> String {
+    let line = |line: &str| if line.trim().is_empty() { String::new() } else { format!("{:by$}{line}", "") };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_put_in_once() {
+        assert_eq!(fill("a: ${a}, b: ${b}", &[("a", "${b}"), ("b", "2")]), "a: ${b}, b: 2");
+    }
+
+    #[test]
+    fn durations_of_envoy() {
+        assert_eq!([seconds(7_000), seconds(2_010)], ["7s", "2.010s"]);
+    }
+
+    #[test]
+    fn settings_are_referred_to_by_their_anchors() {
+        assert_eq!(references("    a: &x\n      b: 1\n    c: &y\n"), "    a: *x\n    c: *y\n");
+    }
+}

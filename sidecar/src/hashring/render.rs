@@ -1,0 +1,133 @@
+//! `ringside hashring render`: reads and judges what the bootstrap is made
+//! of, and writes it, at once or not at all.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, ValueEnum};
+use ringside_hashring::Hashrings;
+use ringside_proto::{DECODED_BYTES_MAX, tenant};
+
+use super::bootstrap::{Bootstrap, Plugin, Upstream};
+use super::{parse, read};
+
+/// Bounds of the filter's own settings, so that a bootstrap which it would refuse is not written.
+const WRITE_TIMEOUT_MS: std::ops::RangeInclusive<u128> = 10..=300_000;
+const BODY_BYTES: std::ops::RangeInclusive<u64> = 1 << 10..=128 << 20;
+
+/// Flags of `ringside hashring render`.
+#[derive(Debug, Args)]
+pub(crate) struct RenderFlags {
+    /// The hashrings.json; it becomes part of the bootstrap as it is.
+    #[arg(long, value_name = "FILE")]
+    hashrings: PathBuf,
+    /// The filter's module, as Envoy sees it: a path on the host or in the container that runs Envoy.
+    #[arg(long, value_name = "PATH")]
+    wasm: String,
+    /// Address that takes remote write.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Address of Envoy's admin page. Whoever reaches it can stop Envoy.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    admin: SocketAddr,
+    /// Where to write the bootstrap; to standard output without it.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// How many sidecars hold each series.
+    #[arg(long, default_value_t = 3)]
+    replication_factor: usize,
+    /// How long a sidecar may take to answer.
+    #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    write_timeout: Duration,
+    /// The largest body of a write, compressed.
+    #[arg(long, default_value_t = DECODED_BYTES_MAX as u64, value_name = "BYTES")]
+    body_bytes_max: u64,
+    /// Request header that may name the tenant.
+    #[arg(long, default_value = "THANOS-TENANT", value_name = "HEADER")]
+    tenant_header: String,
+    /// Tenant of requests that name none.
+    #[arg(long, default_value = "default-tenant", value_name = "ID")]
+    default_tenant: String,
+    /// What the ring's addresses are.
+    #[arg(long, value_enum, default_value_t = UpstreamKind::Ringside)]
+    upstream: UpstreamKind,
+    /// Port of remote write, where the ring's addresses carry another one, such as Thanos' gRPC port.
+    #[arg(long, value_name = "PORT")]
+    upstream_port: Option<u16>,
+}
+
+/// What stands behind the ring's addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum UpstreamKind {
+    /// Ringside sidecars: HTTP/2, with a readiness page on the write port.
+    Ringside,
+    /// Thanos Receive ingestors: HTTP/1.1, without one.
+    ThanosReceive,
+}
+
+/// Writes the bootstrap; returns it, or a line that says where it went.
+pub(super) fn run(flags: &RenderFlags) -> anyhow::Result<String> {
+    let yaml = bootstrap(flags)?.render();
+    let Some(output) = &flags.output else { return Ok(yaml) };
+    ringside_tsdb::fs::write_atomic(output, yaml.as_bytes())
+        .with_context(|| format!("cannot write {}", output.display()))?;
+    Ok(format!("wrote {}\n", output.display()))
+}
+
+fn bootstrap(flags: &RenderFlags) -> anyhow::Result<Bootstrap> {
+    let write_timeout_ms = flags.write_timeout.as_millis();
+    ensure!(WRITE_TIMEOUT_MS.contains(&write_timeout_ms), "--write-timeout must be 10ms to 300s");
+    ensure!(BODY_BYTES.contains(&flags.body_bytes_max), "--body-bytes-max must be 1024 to 134217728");
+    tenant::validate(&flags.default_tenant).context("--default-tenant")?;
+    ensure!(!flags.wasm.is_empty(), "--wasm is empty");
+
+    let json = read(&flags.hashrings)?;
+    let rings = parse(&flags.hashrings, &json, flags.replication_factor)?;
+    Ok(Bootstrap {
+        listen: flags.listen,
+        admin: flags.admin,
+        wasm: flags.wasm.clone(),
+        plugin: Plugin {
+            hashrings: json,
+            replication_factor: flags.replication_factor,
+            tenant_header: flags.tenant_header.clone(),
+            default_tenant: flags.default_tenant.clone(),
+            write_timeout_ms: write_timeout_ms as u64,
+            body_bytes_max: flags.body_bytes_max,
+        },
+        upstreams: upstreams(&rings, flags.upstream_port)?,
+        http2: flags.upstream == UpstreamKind::Ringside,
+    })
+}
+
+/// One upstream for each address of any ring, in the order of the file.
+fn upstreams(rings: &Hashrings, port: Option<u16>) -> anyhow::Result<Vec<Upstream>> {
+    let mut upstreams: Vec<Upstream> = Vec::new();
+    for endpoint in rings.rings().iter().flat_map(|named| named.ring().endpoints()) {
+        if upstreams.iter().all(|upstream| upstream.name != endpoint.address) {
+            upstreams.push(upstream(&endpoint.address, port)?);
+        }
+    }
+    Ok(upstreams)
+}
+
+fn upstream(address: &str, port: Option<u16>) -> anyhow::Result<Upstream> {
+    let Some((host, own_port)) = address.rsplit_once(':') else {
+        bail!("the endpoint {address:?} has no port: it must be HOST:PORT");
+    };
+    let own_port: u16 = own_port.parse().with_context(|| format!("the port of the endpoint {address:?}"))?;
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    ensure!(
+        bracketed.is_some() || !host.contains(':'),
+        "the endpoint {address:?}: an IPv6 address stands in [ ]"
+    );
+    let host = bracketed.unwrap_or(host);
+    ensure!(!host.is_empty(), "the endpoint {address:?} has no host");
+    let is_ip = host.parse::<IpAddr>().is_ok();
+    Ok(Upstream { name: address.to_owned(), host: host.to_owned(), port: port.unwrap_or(own_port), is_ip })
+}
+
+#[cfg(test)]
+mod tests;

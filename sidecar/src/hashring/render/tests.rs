@@ -1,0 +1,182 @@
+//! What render writes: the committed example, every form of an address, and refusals.
+
+use serde_json::Value;
+
+use super::*;
+
+/// The rendering that `envoy/envoy.yaml` holds, as its README says to run it.
+const EXAMPLE: [&str; 10] = [
+    "--hashrings",
+    "envoy/hashrings.json",
+    "--wasm",
+    "target/ringside.wasm",
+    "--listen",
+    "127.0.0.1:19290",
+    "--admin",
+    "127.0.0.1:9901",
+    "--output",
+    "envoy/envoy.yaml",
+];
+
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    flags: RenderFlags,
+}
+
+fn root() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), ".."].iter().collect()
+}
+
+fn flags(words: &[&str]) -> RenderFlags {
+    let line = [&["render"], words].concat();
+    <Line as clap::Parser>::try_parse_from(line).unwrap().flags
+}
+
+/// A rendering of these hashrings, with further flags.
+fn rendered(hashrings: &str, further: &[&str]) -> anyhow::Result<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hashrings.json");
+    std::fs::write(&file, hashrings).unwrap();
+    let file = file.display().to_string();
+    let words = [&["--hashrings", &file, "--wasm", "/r.wasm", "--listen", "0.0.0.0:80"], further].concat();
+    run(&flags(&words))
+}
+
+fn yaml(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+const THREE: &str = r#"[{"endpoints": ["a.ringside:1", "10.0.0.1:2", "[::1]:3"]}]"#;
+
+#[test]
+fn the_committed_example_is_what_render_writes() {
+    let mut flags = flags(&EXAMPLE);
+    flags.hashrings = root().join(flags.hashrings);
+    let output = flags.output.take().unwrap();
+    let committed = std::fs::read_to_string(root().join(output)).unwrap();
+    assert!(
+        run(&flags).unwrap() == committed,
+        "envoy/envoy.yaml is out of date; run:  ringside hashring render {}",
+        EXAMPLE.join(" ")
+    );
+    let readme = std::fs::read_to_string(root().join("envoy/README.md")).unwrap().replace("\\\n", " ");
+    let words = readme.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        words.contains(&format!("ringside hashring render {}", EXAMPLE.join(" "))),
+        "envoy/README.md: {words}"
+    );
+}
+
+#[test]
+fn a_cluster_for_each_address() {
+    let json = r#"[{"tenants": ["a"], "endpoints": ["a.ringside:1", "10.0.0.1:2", "[::1]:3"]},
+                   {"endpoints": ["a.ringside:1", "b.ringside:1", {"address": "10.0.0.1:2", "az": "1"}]}]"#;
+    let bootstrap = yaml(&rendered(json, &[]).unwrap());
+    let clusters = bootstrap["static_resources"]["clusters"].as_array().unwrap();
+    let seen: Vec<_> = clusters[1..]
+        .iter()
+        .map(|cluster| {
+            let endpoint = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+            let address = &endpoint["address"]["socket_address"];
+            assert_eq!(cluster["load_assignment"]["cluster_name"], cluster["name"]);
+            // Settings of the first cluster hold for all.
+            assert_eq!(cluster["common_lb_config"]["healthy_panic_threshold"]["value"], 0);
+            assert_eq!(cluster["health_checks"], clusters[1]["health_checks"]);
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            (
+                text(&cluster["name"]),
+                text(&cluster["type"]),
+                text(&address["address"]),
+                address["port_value"].clone(),
+            )
+        })
+        .collect();
+    let row =
+        |name: &str, kind: &str, host: &str, port: u16| (name.into(), kind.into(), host.into(), port.into());
+    assert_eq!(
+        seen,
+        [
+            row("a.ringside:1", "STRICT_DNS", "a.ringside", 1),
+            row("10.0.0.1:2", "STATIC", "10.0.0.1", 2),
+            row("[::1]:3", "STATIC", "::1", 3),
+            row("b.ringside:1", "STRICT_DNS", "b.ringside", 1),
+        ]
+    );
+    let unused = &clusters[0];
+    assert!(
+        unused["load_assignment"].is_null(),
+        "a write that gets past the filter has nowhere to go: {unused}"
+    );
+}
+
+#[test]
+fn the_plugin_gets_the_rings_as_they_are() {
+    let json = "[\n  {\"hashring\": \"ü \\\"x\\\" ${wasm}\",\r\n\n   \"endpoints\": [\"a:1\",\t\"b:1\", \"c:1\"]}\n]\n";
+    let further =
+        ["--write-timeout", "250ms", "--body-bytes-max", "2048", "--tenant-header", "X-Scope-OrgID"];
+    let bootstrap = yaml(&rendered(json, &further).unwrap());
+    let listener = &bootstrap["static_resources"]["listeners"][0];
+    let manager = &listener["filter_chains"][0]["filters"][0]["typed_config"];
+    assert_eq!(manager["stream_idle_timeout"], "2.250s");
+    let config = &manager["http_filters"][0]["typed_config"]["config"];
+    let plugin: Value = serde_json::from_str(config["configuration"]["value"].as_str().unwrap()).unwrap();
+    let expected = serde_json::json!({
+        "hashrings": serde_json::from_str::<Value>(json).unwrap(),
+        "replication_factor": 3,
+        "tenant_header": "X-Scope-OrgID",
+        "default_tenant": "default-tenant",
+        "write_timeout_ms": 250,
+        "body_bytes_max": 2048,
+    });
+    assert_eq!(plugin, expected);
+}
+
+#[test]
+fn thanos_ingestors_get_http1_on_their_write_port() {
+    let text = rendered(THREE, &["--upstream", "thanos-receive", "--upstream-port", "19291"]).unwrap();
+    let cluster = &yaml(&text)["static_resources"]["clusters"][1];
+    assert_eq!(cluster["name"], "a.ringside:1", "the ring's address stays the name");
+    assert!(cluster.to_string().contains(r#""port_value":19291"#), "{cluster}");
+    assert!(text.contains("http_protocol_options: {}") && !text.contains("health_check"), "{text}");
+}
+
+#[test]
+fn writes_the_file_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("envoy.yaml");
+    std::fs::write(&output, "old").unwrap();
+    let said = rendered(THREE, &["--output", output.to_str().unwrap()]).unwrap();
+    assert!(said.starts_with("wrote "), "{said}");
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), rendered(THREE, &[]).unwrap());
+    let names: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["envoy.yaml"], "nothing else is left");
+
+    assert!(rendered(r#"[{"endpoints": ["a:1"]}]"#, &["--output", output.to_str().unwrap()]).is_err());
+    assert_eq!(
+        std::fs::read_to_string(&output).unwrap(),
+        rendered(THREE, &[]).unwrap(),
+        "the last good one stays"
+    );
+}
+
+#[test]
+fn refusals_say_what_is_at_fault() {
+    let error = |json: &str, further: &[&str]| format!("{:#}", rendered(json, further).unwrap_err());
+    let ring = |address: &str| format!(r#"[{{"endpoints": ["a:1", "b:1", "{address}"]}}]"#);
+    for (address, reason) in [
+        ("c", "\"c\" has no port"),
+        ("c:", "port of the endpoint \"c:\""),
+        ("c:70000", "port of the endpoint \"c:70000\""),
+        (":1", "\":1\" has no host"),
+        ("::1:1", "an IPv6 address stands in [ ]"),
+    ] {
+        let error = error(&ring(address), &[]);
+        assert!(error.contains(reason), "{address}: {error}");
+    }
+    assert!(error(THREE, &["--write-timeout", "0s"]).contains("--write-timeout"));
+    assert!(error(THREE, &["--body-bytes-max", "1"]).contains("--body-bytes-max"));
+    assert!(error(THREE, &["--default-tenant", "a/b"]).contains("--default-tenant"));
+    assert!(error(THREE, &["--replication-factor", "4"]).contains("3 endpoints, fewer than"));
+}
