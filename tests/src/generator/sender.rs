@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use anyhow::Result;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// As Prometheus' own `remote_timeout`: past it, a request counts as lost.
@@ -58,6 +59,12 @@ impl Sender {
             Some(tenant) => sender.with_header("thanos-tenant", tenant.as_bytes()),
             None => sender,
         }
+    }
+
+    /// The same over HTTP/2 without TLS, as Envoy speaks to a sidecar.
+    pub fn over_http2(mut self) -> Result<Self> {
+        self.client = reqwest::Client::builder().http2_prior_knowledge().build()?;
+        Ok(self)
     }
 
     /// The same with one header set, or with an empty value removed.
