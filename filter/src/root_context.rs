@@ -4,7 +4,7 @@
 //! clients, and, while calls are under way, the configuration that made it.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -18,10 +18,11 @@ use crate::stats::Stats;
 struct Root {
     id: u32,
     worker: Option<Rc<Worker>>,
+    last_tick: Option<SystemTime>,
 }
 
 pub(crate) fn create(id: u32) -> Box<dyn RootContext> {
-    Box::new(Root { id, worker: None })
+    Box::new(Root { id, worker: None, last_tick: None })
 }
 
 impl Context for Root {
@@ -73,9 +74,10 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        if let Some(worker) = &self.worker {
-            worker.on_root(Event::Tick);
-        }
+        let (Some(worker), Ok(now)) = (&self.worker, hostcalls::get_current_time()) else { return };
+        let elapsed = now.duration_since(self.last_tick.unwrap_or(now)).unwrap_or_default();
+        self.last_tick = Some(now);
+        worker.on_root(Event::Tick { elapsed_ms: elapsed.as_millis() as u64 });
     }
 
     fn on_queue_ready(&mut self, queue_id: u32) {

@@ -28,6 +28,8 @@ pub const SIDECAR_TENANT_HEADER: &str = "thanos-tenant";
 const WRITE_PATH: &str = "/api/v1/receive";
 /// How often the host sends [`Event::Tick`], in milliseconds.
 pub const TICK_MS: u32 = 50;
+/// The longest that one tick counts for, in milliseconds: a host's clock that jumps must not end every write at once.
+const TICK_MS_MAX: u64 = 1000;
 const HELD_BACK: &str = "not sent: too much is under way to it";
 const NOT_DISPATCHED: &str = "not sent: no such cluster, or none of its hosts can take it";
 /// The most writes under way in one worker, late ones included. Beyond it a write gets 503 at once.
@@ -55,8 +57,8 @@ pub enum Event<'a> {
     Answered { call: Call, status: Option<u16>, content_type: Option<&'a [u8]>, body: &'a [u8] },
     /// The client's stream has ended, answered or not.
     ClientGone { request: RequestId },
-    /// [`TICK_MS`] have passed.
-    Tick,
+    /// Time has passed, about [`TICK_MS`] since the last one.
+    Tick { elapsed_ms: u64 },
     /// No further request will come.
     Drain,
 }
@@ -119,9 +121,10 @@ pub struct Fanouts {
     config: Config,
     splitter: Splitter,
     writes: BTreeMap<RequestId, Write>,
-    /// When each write stops waiting for a verdict, in ticks and in order; also of writes that have theirs.
+    /// When each write stops waiting for a verdict, in order; also of writes that have theirs.
     deadlines: VecDeque<(u64, RequestId)>,
-    ticks: u64,
+    /// The sum of the ticks.
+    now_ms: u64,
     backlog: Backlog,
     draining: bool,
 }
@@ -133,7 +136,7 @@ impl Fanouts {
             splitter: Splitter::default(),
             writes: BTreeMap::new(),
             deadlines: VecDeque::new(),
-            ticks: 0,
+            now_ms: 0,
             backlog: Backlog::default(),
             draining: false,
         }
@@ -188,7 +191,7 @@ impl Fanouts {
                     effects.push(Effect::Count(Counter::ClientGone));
                 }
             }
-            Event::Tick => self.tick(effects),
+            Event::Tick { elapsed_ms } => self.tick(elapsed_ms, effects),
             Event::Drain => {
                 self.draining = true;
                 self.drained(effects);
@@ -239,9 +242,7 @@ impl Fanouts {
         }
         let rule = Rule::new(ring.replication_factor());
         self.writes.insert(request, Write::new(rule, plan.layout, parts));
-        // One tick more, as the current one may be nearly over.
-        let wait = u64::from(self.config.write_timeout_ms.div_ceil(TICK_MS)) + 1;
-        self.deadlines.push_back((self.ticks + wait, request));
+        self.deadlines.push_back((self.now_ms + u64::from(self.config.write_timeout_ms), request));
         for call in held_back {
             effects.push(Effect::Count(Counter::HeldBack));
             self.end(call, |_| Answer::whole(Outcome::Unavailable, HELD_BACK), effects);
@@ -263,9 +264,9 @@ impl Fanouts {
     }
 
     /// Ends the wait of writes whose time is up.
-    fn tick(&mut self, effects: &mut Vec<Effect>) {
-        self.ticks += 1;
-        while let Some((_, request)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= self.ticks) {
+    fn tick(&mut self, elapsed_ms: u64, effects: &mut Vec<Effect>) {
+        self.now_ms += elapsed_ms.clamp(u64::from(TICK_MS), TICK_MS_MAX);
+        while let Some((_, request)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= self.now_ms) {
             if let Some(write) = self.writes.get_mut(&request) {
                 let message = format!("no answer within {} ms", self.config.write_timeout_ms);
                 write.expire(request, &message, effects);

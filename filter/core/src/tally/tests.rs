@@ -14,6 +14,9 @@ use crate::answer::{Answer, Refused};
 use crate::layout::Layout;
 use crate::quorum::{Outcome, Rule};
 
+#[cfg(not(target_arch = "wasm32"))]
+mod properties;
+
 /// What one replica makes of each series of the model.
 type Said = Vec<Outcome>;
 
