@@ -45,8 +45,8 @@ test-e2e: wasm ## real Envoy, Prometheus and S3 around our binaries; the Kuberne
 	cargo build -p ringside
 	RUST_TEST_THREADS=$(E2E_THREADS) cargo test -p ringside-e2e
 
-test-deploy: ## the Kubernetes files: against their schemas, each other and the binary
-	scripts/tools k8s
+test-deploy: wasm ## the Kubernetes files: against their schemas, each other and the programs
+	scripts/tools envoy k8s
 	cargo build -p ringside
 	cargo test -p ringside-e2e --test deploy
 

@@ -4,9 +4,11 @@
 //! Topology: no more than one sidecar or one Envoy at a time, started from the very arguments and files of the
 //! manifests, on loopback.
 
+mod envoy;
 mod images;
 mod manifests;
 mod network;
 mod references;
+mod ring;
 mod schema;
 mod sidecar;

@@ -1,0 +1,122 @@
+//! Envoy's pods: the real Envoy takes the bootstrap that they mount, becomes ready by their probe, and drains by their
+//! hook. The commands are the manifest's own, but for the port.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use ringside_e2e::process::{Process, Spec};
+use ringside_e2e::scratch::Scratch;
+use ringside_e2e::{ports, tools, wait};
+use serde_json::Value;
+
+use crate::manifests::{Manifests, container, pod, text, texts};
+use crate::ring::{ADMIN, LISTEN, MODULE, bootstrap};
+
+/// Runs a command of the manifest, with the admin port replaced and without the time that a drain takes.
+fn run(command: &Value, admin_port: u16) -> Result<()> {
+    let pod_port = ADMIN.rsplit(':').next().unwrap_or_default();
+    let words: Vec<String> = texts(command)?
+        .into_iter()
+        .map(|word| word.replace(&format!("/{pod_port}"), &format!("/{admin_port}")).replace("sleep ", ": "))
+        .collect();
+    let (program, arguments) = words.split_first().context("no command")?;
+    let output = Command::new(program).args(arguments).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{command}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(!said.contains("HTTP/") || said.contains(" 200 OK"), "{command}: {said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn envoy_becomes_ready_and_drains_as_the_manifest_says() -> Result<()> {
+    let manifests = Manifests::build()?;
+    let envoy = container(manifests.get("Deployment", "ringside-envoy")?)?;
+    let scratch = Scratch::new("deployment")?;
+    let (listener, admin) = (ports::reserve()?, ports::reserve()?);
+    let module = tools::wasm_module()?;
+    let module = module.to_str().context("the checkout's path is no text")?;
+    let local = bootstrap(&manifests)?
+        .to_string()
+        .replace(MODULE, module)
+        .replace(&socket(LISTEN)?, &socket(&listener.to_string())?)
+        .replace(&socket(ADMIN)?, &socket(&admin.to_string())?);
+    let config = scratch.path().join("envoy.json");
+    std::fs::write(&config, local)?;
+    let args = texts(&envoy["args"])?.into_iter().map(|argument| match argument {
+        "/etc/envoy/envoy.yaml" => config.display().to_string(),
+        _ => argument.to_owned(),
+    });
+    let spec = Spec {
+        name: "envoy".into(),
+        program: tools::envoy()?,
+        args: args.collect(),
+        folder: scratch.path().into(),
+    };
+    let mut process = Process::start(spec)?;
+    process.wait_ready(&format!("http://{admin}/ready")).await?;
+    run(&envoy["readinessProbe"]["exec"]["command"], admin.port())?;
+
+    // The filter itself answers, by the ring of the manifests, none of whose sidecars is there.
+    let client = reqwest::Client::new();
+    let write = || {
+        let request = client.post(format!("http://{listener}/api/v1/receive")).body(vec![0]);
+        let request =
+            request.header("content-type", "application/x-protobuf").header("content-encoding", "snappy");
+        request.header("x-prometheus-remote-write-version", "0.1.0").send()
+    };
+    let answer = write().await?;
+    let asked_to_close =
+        |answer: &reqwest::Response| answer.headers().get("connection").is_some_and(|v| v == "close");
+    ensure!(!asked_to_close(&answer), "Envoy drains before it was asked to");
+    let said = answer.text().await?;
+    ensure!(
+        said.contains("quorum") && said.contains("ringside-0.ringside:19291"),
+        "a write is answered: {said}"
+    );
+
+    run(&envoy["lifecycle"]["preStop"]["exec"]["command"], admin.port())?;
+    wait::eventually("Envoy to ask a sender to connect again", async || {
+        ensure!(asked_to_close(&write().await?), "it does not");
+        Ok(())
+    })
+    .await?;
+    scratch.passed();
+    Ok(())
+}
+
+/// An address as the bootstrap has it, in JSON.
+fn socket(address: &str) -> Result<String> {
+    let (host, port) = address.rsplit_once(':').context("no port")?;
+    Ok(format!(r#"{{"address":"{host}","port_value":{port}}}"#))
+}
+
+/// The hook outlasts the drain and the last write's timeout, since Envoy ends no write before it ends itself; and it
+/// ends before the kubelet's patience does.
+#[test]
+fn the_drain_fits_into_the_grace_period() -> Result<()> {
+    let manifests = Manifests::build()?;
+    let deployment = manifests.get("Deployment", "ringside-envoy")?;
+    let envoy = container(deployment)?;
+    let arguments = texts(&envoy["args"])?;
+    let position =
+        arguments.iter().position(|argument| *argument == "--drain-time-s").context("no drain time")?;
+    let drain: u64 = arguments.get(position + 1).context("no drain time")?.parse()?;
+    let hook = text(&envoy["lifecycle"]["preStop"]["exec"]["command"][2])?;
+    let sleep: u64 = hook.split("sleep ").nth(1).context("the hook does not wait")?.trim().parse()?;
+    let grace = pod(deployment)["terminationGracePeriodSeconds"].as_u64().context("no grace period")?;
+    let write_ms =
+        plugin(&bootstrap(&manifests)?)?["write_timeout_ms"].as_u64().context("no write timeout")?;
+    ensure!(
+        drain * 1_000 + write_ms <= sleep * 1_000,
+        "a drain of {drain} s, a write of {write_ms} ms, {sleep} s"
+    );
+    ensure!(sleep + 10 <= grace, "hook {sleep} s, grace {grace} s");
+    Ok(())
+}
+
+/// The filter's own configuration.
+fn plugin(bootstrap: &Value) -> Result<Value> {
+    let filter = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0";
+    let value = bootstrap.pointer(&format!("{filter}/typed_config/config/configuration/value"));
+    Ok(serde_json::from_str(text(value.context("the filter has no configuration")?)?)?)
+}

@@ -1,0 +1,162 @@
+//! The ring, the pods that it names, and the bootstrap that is made of it are one thing said three times: here they
+//! are held against each other.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use ringside_e2e::{scratch::Scratch, tools};
+use serde_json::{Value, json};
+
+use crate::images::instructions;
+use crate::manifests::{Manifests, container, file, items, name_of, path, port, text};
+
+/// Where Envoy listens inside its pod, and where its admin page is.
+pub(crate) const LISTEN: &str = "0.0.0.0:19291";
+pub(crate) const ADMIN: &str = "127.0.0.1:9901";
+/// Where the image has the module.
+pub(crate) const MODULE: &str = "/etc/ringside/plugin.wasm";
+
+/// The bootstrap that Envoy's pods mount.
+pub(crate) fn bootstrap(manifests: &Manifests) -> Result<Value> {
+    Ok(serde_saphyr::from_str(manifests.config("ringside-envoy", "envoy.yaml")?)?)
+}
+
+/// The addresses of all rings, in their order.
+fn ring_addresses(manifests: &Manifests) -> Result<Vec<String>> {
+    let hashrings: Value = serde_json::from_str(manifests.config("ringside-hashrings", "hashrings.json")?)?;
+    let endpoints = items(&hashrings).iter().flat_map(|ring| items(&ring["endpoints"]));
+    endpoints.map(|endpoint| Ok(text(endpoint).or(text(&endpoint["address"]))?.to_owned())).collect()
+}
+
+#[test]
+fn the_ring_names_every_pod_by_its_dns_name_and_write_port() -> Result<()> {
+    let manifests = Manifests::build()?;
+    let sidecars = manifests.get("StatefulSet", "ringside")?;
+    let service = manifests.get("Service", text(&sidecars["spec"]["serviceName"])?)?;
+    let write_port = port(&service["spec"]["ports"], "remote-write")?;
+    let replicas = sidecars["spec"]["replicas"].as_u64().context("no replicas")?;
+    let pods: Vec<String> = (0..replicas)
+        .map(|ordinal| format!("{}-{ordinal}.{}:{write_port}", name_of(sidecars), name_of(service)))
+        .collect();
+    let ring = ring_addresses(&manifests)?;
+    ensure!(ring == pods, "the ring has {ring:?}, the pods are {pods:?}");
+    Ok(())
+}
+
+#[test]
+fn the_program_takes_the_ring() -> Result<()> {
+    let checked = Command::new(tools::ringside()?)
+        .args(["hashring", "check"])
+        .arg(path("kubernetes/hashrings.json"))
+        .output()?;
+    ensure!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    Ok(())
+}
+
+#[test]
+fn the_bootstrap_is_what_render_writes() -> Result<()> {
+    let scratch = Scratch::new("render")?;
+    let output = scratch.path().join("envoy.yaml");
+    let arguments = render_arguments(&file("README.md")?)?;
+    let rendered = Command::new(tools::ringside()?)
+        .args(arguments.iter().map(|argument| {
+            argument.replace("deploy/kubernetes/envoy/envoy.yaml", &output.display().to_string())
+        }))
+        .current_dir(tools::root())
+        .output()?;
+    ensure!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
+    let rendered = std::fs::read_to_string(&output)?;
+    let committed = file("kubernetes/envoy/envoy.yaml")?;
+    ensure!(rendered == committed, "run again: ringside {}", arguments.join(" "));
+    scratch.passed();
+    Ok(())
+}
+
+/// The arguments of the one `ringside hashring render` that deploy/README.md tells to run, so that what is told is
+/// what is tested.
+fn render_arguments(readme: &str) -> Result<Vec<String>> {
+    let joined = readme.replace("\\\n", " ");
+    let line = joined
+        .lines()
+        .find_map(|line| line.strip_prefix("ringside "))
+        .context("README.md renders nothing")?;
+    ensure!(line.starts_with("hashring render "), "{line}");
+    Ok(line.split_whitespace().map(str::to_owned).collect())
+}
+
+#[test]
+fn every_address_of_the_ring_is_a_cluster_of_that_name() -> Result<()> {
+    let manifests = Manifests::build()?;
+    let bootstrap = bootstrap(&manifests)?;
+    for address in ring_addresses(&manifests)? {
+        let cluster = cluster(&bootstrap, &address)?;
+        let (host, port) = address.rsplit_once(':').context("no port")?;
+        let expected = json!({"address": host, "port_value": port.parse::<u16>()?});
+        let endpoint =
+            cluster.pointer("/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address");
+        ensure!(endpoint == Some(&expected), "{address}: {endpoint:?}");
+        ensure!(cluster["type"] == "STRICT_DNS", "{address}: pods change their IP, {}", cluster["type"]);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_bootstrap_listens_where_the_pod_says() -> Result<()> {
+    let manifests = Manifests::build()?;
+    let bootstrap = bootstrap(&manifests)?;
+    let envoy = container(manifests.get("Deployment", "ringside-envoy")?)?;
+    let addresses: Vec<String> = items(&bootstrap["static_resources"]["listeners"])
+        .iter()
+        .chain([&bootstrap["admin"]])
+        .map(|listener| socket_address(&listener["address"]["socket_address"]))
+        .collect::<Result<_>>()?;
+    ensure!(addresses == [LISTEN, ADMIN], "{addresses:?}");
+    ensure!(LISTEN == format!("0.0.0.0:{}", port(&envoy["ports"], "remote-write")?), "{}", envoy["ports"]);
+
+    // The hooks speak to the admin page, which nobody outside of the pod reaches.
+    let (host, admin_port) = ADMIN.split_once(':').context("no port")?;
+    for hook in [&envoy["readinessProbe"], &envoy["lifecycle"]["preStop"]] {
+        ensure!(hook.to_string().contains(&format!("/dev/tcp/{host}/{admin_port}")), "{hook}");
+    }
+
+    let copied = instructions("envoy")?;
+    ensure!(copied.iter().any(|line| line.starts_with("COPY ") && line.ends_with(MODULE)), "{copied:?}");
+    ensure!(bootstrap.to_string().contains(MODULE), "the bootstrap loads another module");
+    Ok(())
+}
+
+fn socket_address(address: &Value) -> Result<String> {
+    Ok(format!("{}:{}", text(&address["address"])?, address["port_value"]))
+}
+
+/// For how long a cluster's DNS may answer with a pod's old address, by the default of CoreDNS.
+const DNS_CACHE_S: f64 = 30.0;
+
+/// An update may take the next sidecar only when Envoy has surely found the last one again.
+#[test]
+fn updates_wait_until_envoy_has_found_the_pod_again() -> Result<()> {
+    let manifests = Manifests::build()?;
+    let sidecars = manifests.get("StatefulSet", "ringside")?;
+    let wait_s = sidecars["spec"]["minReadySeconds"].as_f64().context("no wait")?;
+    let bootstrap = bootstrap(&manifests)?;
+    for address in ring_addresses(&manifests)? {
+        let cluster = cluster(&bootstrap, &address)?;
+        let resolve_s = seconds(&cluster["dns_refresh_rate"])?;
+        let shunned_s = seconds(&cluster["outlier_detection"]["max_ejection_time"])?;
+        let found_s = DNS_CACHE_S + resolve_s + shunned_s;
+        ensure!(wait_s >= found_s, "{address} may be found after {found_s} s only");
+    }
+    Ok(())
+}
+
+/// The cluster of a ring's address.
+fn cluster<'a>(bootstrap: &'a Value, address: &str) -> Result<&'a Value> {
+    let clusters = items(&bootstrap["static_resources"]["clusters"]);
+    let named = clusters.iter().find(|cluster| cluster["name"] == *address);
+    named.with_context(|| format!("no cluster is named {address}"))
+}
+
+fn seconds(duration: &Value) -> Result<f64> {
+    let number = text(duration)?.strip_suffix('s').with_context(|| format!("{duration} is no duration"))?;
+    Ok(number.parse()?)
+}
