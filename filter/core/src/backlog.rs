@@ -35,6 +35,12 @@ impl Backlog {
             }
         }
     }
+
+    /// Whether nothing is under way.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +61,6 @@ mod tests {
         assert!(backlog.admit(&a, 2 * BACKLOG_BYTES_MAX), "one part is always let through");
         backlog.release(&a, 2 * BACKLOG_BYTES_MAX);
         backlog.release(&b, 1);
-        assert!(backlog.bytes.is_empty(), "nothing is kept of an idle sidecar");
+        assert!(backlog.is_empty(), "nothing is kept of an idle sidecar");
     }
 }

@@ -242,7 +242,9 @@ impl Fanouts {
         }
         let rule = Rule::new(ring.replication_factor());
         self.writes.insert(request, Write::new(rule, plan.layout, parts));
-        self.deadlines.push_back((self.now_ms + u64::from(self.config.write_timeout_ms), request));
+        // One tick less: the client is answered within the timeout, not just after it.
+        let wait = u64::from(self.config.write_timeout_ms.saturating_sub(TICK_MS));
+        self.deadlines.push_back((self.now_ms + wait, request));
         for call in held_back {
             effects.push(Effect::Count(Counter::HeldBack));
             self.end(call, |_| Answer::whole(Outcome::Unavailable, HELD_BACK), effects);
