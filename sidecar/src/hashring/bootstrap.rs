@@ -3,14 +3,15 @@
 
 use std::net::SocketAddr;
 
+use clap::ValueEnum;
 use ringside_proto::WRITE_PATHS;
 
 const BOOTSTRAP: &str = include_str!("templates/bootstrap.yaml");
 const WRITE_ROUTE: &str = include_str!("templates/write_route.yaml");
 const CLUSTER: &str = include_str!("templates/cluster.yaml");
 const DNS: &str = include_str!("templates/dns.yaml");
-const HTTP1: &str = include_str!("templates/http1.yaml");
-const HTTP2: &str = include_str!("templates/http2.yaml");
+const RINGSIDE: &str = include_str!("templates/ringside.yaml");
+const THANOS_RECEIVE: &str = include_str!("templates/thanos_receive.yaml");
 const FAILURES: &str = include_str!("templates/failures.yaml");
 
 /// Where the plugin's configuration stands in [`BOOTSTRAP`].
@@ -30,8 +31,16 @@ pub(super) struct Bootstrap {
     pub(super) wasm: String,
     pub(super) plugin: Plugin,
     pub(super) upstreams: Vec<Upstream>,
-    /// Ringside sidecars; else Thanos Receive, which has neither HTTP/2 nor a health page on its write port.
-    pub(super) http2: bool,
+    pub(super) upstream: UpstreamKind,
+}
+
+/// What stands behind the ring's addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum UpstreamKind {
+    /// Ringside sidecars: HTTP/2, with a health page on the write port.
+    Ringside,
+    /// Thanos Receive ingestors: HTTP/1.1, without one.
+    ThanosReceive,
 }
 
 /// The filter's own configuration.
@@ -79,7 +88,11 @@ impl Bootstrap {
 
     /// The first cluster has the settings in full, the others refer to them.
     fn clusters(&self) -> String {
-        let settings = if self.http2 { [HTTP2, FAILURES] } else { [HTTP1, FAILURES] }.concat();
+        let kind = match self.upstream {
+            UpstreamKind::Ringside => RINGSIDE,
+            UpstreamKind::ThanosReceive => THANOS_RECEIVE,
+        };
+        let settings = [kind, FAILURES].concat();
         let references = references(&settings);
         let cluster = |(number, upstream): (usize, &Upstream)| {
             let settings = if number == 0 { &settings } else { &references };

@@ -31,9 +31,8 @@ pub(crate) struct CheckFlags {
 pub(super) fn run(flags: &CheckFlags) -> anyhow::Result<String> {
     let rings = parse(&flags.file, &read(&flags.file)?, flags.replication_factor)?;
     let mut out = format!(
-        "{}: {} hashring(s), {} copies of each series, {} must acknowledge a write\n",
+        "{}: replication factor {}, {} of them must acknowledge a write\n",
         flags.file.display(),
-        rings.rings().len(),
         flags.replication_factor,
         write_quorum(flags.replication_factor)
     );
@@ -61,15 +60,14 @@ fn describe(index: usize, named: &NamedRing) -> String {
         }
     };
     let form = if ring.replica_sets().len() == 1 { "; bodies go out unchanged" } else { "" };
-    let mut table = Table::new(&["node", "zone", "primaries", "replicas"]);
+    let zoned = ring.endpoints().iter().any(|endpoint| !endpoint.az.is_empty());
+    let zone = if zoned { &["zone"][..] } else { &[] };
+    let mut table = Table::new(&[&["node"], zone, &["primaries", "replicas"]].concat());
     for (endpoint, share) in ring.endpoints().iter().zip(shares(ring)) {
-        let zone = if endpoint.az.is_empty() { "-" } else { &endpoint.az };
-        table.row([
-            endpoint.address.clone(),
-            zone.to_owned(),
-            percent(share.primaries),
-            percent(share.replicas),
-        ]);
+        let mut row = vec![endpoint.address.clone()];
+        row.extend(zoned.then(|| endpoint.az.clone()));
+        row.extend([percent(share.primaries), percent(share.replicas)]);
+        table.row(row);
     }
     let nodes = ring.endpoints().len();
     format!("\n{}, {nodes} nodes, {tenants}{form}\n{}", title(index, named.name()), table.render())
@@ -173,7 +171,7 @@ mod tests {
         )
         .unwrap();
         for part in [
-            "2 hashring(s), 3 copies of each series, 2 must acknowledge a write",
+            "replication factor 3, 2 of them must acknowledge a write",
             "hashring \"team\", 3 nodes, tenants a; bodies go out unchanged\n",
             "hashring #1, 4 nodes, the default: every other tenant\n",
             "33.3 %",
@@ -227,7 +225,7 @@ mod tests {
             (format!(r#"[{{"tenants": ["a/b"], "endpoints": [{ten}]}}]"#), 3, "no request can be of tenant \"a/b\""),
         ] {
             let text = check(&json, replication_factor).unwrap();
-            assert!(text.contains(&format!("warning: ")) && text.contains(warning), "{warning}: {text}");
+            assert!(text.contains("warning: ") && text.contains(warning), "{warning}: {text}");
         }
     }
 }

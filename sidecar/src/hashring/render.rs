@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use ringside_hashring::Hashrings;
 use ringside_proto::{DECODED_BYTES_MAX, tenant};
 
-use super::bootstrap::{Bootstrap, Plugin, Upstream};
+use super::bootstrap::{Bootstrap, Plugin, Upstream, UpstreamKind};
 use super::{parse, read};
 
 /// Bounds of the filter's own settings, so that a bootstrap which it would refuse is not written.
@@ -58,15 +58,6 @@ pub(crate) struct RenderFlags {
     upstream_port: Option<u16>,
 }
 
-/// What stands behind the ring's addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum UpstreamKind {
-    /// Ringside sidecars: HTTP/2, with a readiness page on the write port.
-    Ringside,
-    /// Thanos Receive ingestors: HTTP/1.1, without one.
-    ThanosReceive,
-}
-
 /// Writes the bootstrap; returns it, or a line that says where it went.
 pub(super) fn run(flags: &RenderFlags) -> anyhow::Result<String> {
     let yaml = bootstrap(flags)?.render();
@@ -98,7 +89,7 @@ fn bootstrap(flags: &RenderFlags) -> anyhow::Result<Bootstrap> {
             body_bytes_max: flags.body_bytes_max,
         },
         upstreams: upstreams(&rings, flags.upstream_port)?,
-        http2: flags.upstream == UpstreamKind::Ringside,
+        upstream: flags.upstream,
     })
 }
 
