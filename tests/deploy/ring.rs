@@ -142,8 +142,10 @@ fn updates_wait_until_envoy_has_found_the_pod_again() -> Result<()> {
     for address in ring_addresses(&manifests)? {
         let cluster = cluster(&bootstrap, &address)?;
         let resolve_s = seconds(&cluster["dns_refresh_rate"])?;
-        let shunned_s = seconds(&cluster["outlier_detection"]["max_ejection_time"])?;
-        let found_s = DNS_CACHE_S + resolve_s + shunned_s;
+        let check = &cluster["health_checks"][0];
+        ensure!(check["healthy_threshold"] == 1, "{address} comes back after {}", check["healthy_threshold"]);
+        let checked_s = seconds(&check["unhealthy_interval"])? + seconds(&check["timeout"])?;
+        let found_s = DNS_CACHE_S + resolve_s + checked_s;
         ensure!(wait_s >= found_s, "{address} may be found after {found_s} s only");
     }
     Ok(())
