@@ -15,7 +15,7 @@ use crate::tenant::TenantId;
 const TIMEOUT_MS: (u64, u64) = (10, 300_000);
 /// Bounds of the sizes of a body, in bytes. The upper one keeps the memory of one request well below the GiB
 /// that Envoy gives a module.
-const BODY_BYTES: (u64, u64) = (1 << 10, 128 << 20);
+const BODY_BYTES: (u64, u64) = (1 << 10, 64 << 20);
 const REPLICATION_FACTOR: (u64, u64) = (1, 16);
 
 /// A valid configuration.
@@ -35,9 +35,9 @@ pub struct Config {
     /// How long a sidecar may take to answer, `write_timeout_ms` to 300,000 ms, default three times
     /// `write_timeout_ms`: a write that is late for its client is still worth storing.
     pub late_write_timeout_ms: u32,
-    /// The largest body as it arrives, 1 KiB to 128 MiB, default 32 MiB.
+    /// The largest body as it arrives, 1 KiB to 64 MiB, default 32 MiB.
     pub body_bytes_max: usize,
-    /// The largest body as it declares itself decompressed, 1 KiB to 128 MiB, default 32 MiB.
+    /// The largest body as it declares itself decompressed, 1 KiB to 64 MiB, default 32 MiB.
     pub decoded_bytes_max: usize,
 }
 
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(error(r#","write_timeout_ms":0"#), "write_timeout_ms is 0; it must be 10 to 300000");
         let late = error(r#","late_write_timeout_ms":4999"#);
         assert_eq!(late, "late_write_timeout_ms is 4999; it must be 5000 to 300000");
-        assert_eq!(error(r#","body_bytes_max":7"#), "body_bytes_max is 7; it must be 1024 to 134217728");
+        assert_eq!(error(r#","body_bytes_max":7"#), "body_bytes_max is 7; it must be 1024 to 67108864");
         assert!(error(r#","decoded_bytes_max":4294967296"#).starts_with("decoded_bytes_max is 4294967296"));
         assert!(error(r#","tenant_header":"a b""#).starts_with("tenant_header is \"a b\""));
         assert!(error(r#","default_tenant":"..""#).starts_with("default_tenant is \"..\""));

@@ -49,7 +49,7 @@ impl Response {
     /// The answer to a body that cannot be split.
     pub fn unusable_body(error: &BodyError) -> Self {
         let status = match error {
-            BodyError::TooLarge { .. } => 413,
+            BodyError::TooLarge { .. } | BodyError::TooManySeries { .. } => 413,
             BodyError::Empty | BodyError::NotSnappy { .. } | BodyError::Malformed(_) => 400,
         };
         Self::refusal(status, error.to_string())

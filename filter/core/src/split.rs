@@ -23,6 +23,9 @@ mod groups;
 
 /// No snappy element stands for more bytes than this per byte of itself: three bytes copy 64.
 const EXPANSION_MAX: usize = 22;
+/// The most series of a split request, so that what is kept for each of them stays small beside the body. Real series
+/// reach it in no body of an allowed size.
+const SERIES_MAX: usize = 1 << 20;
 /// Buffers larger than this are given back after a request, in bytes.
 const SCRATCH_BYTES_MAX: usize = 4 << 20;
 
@@ -34,6 +37,8 @@ pub enum BodyError {
     Empty,
     #[error("the body declares {declared} bytes decompressed, more than {max}")]
     TooLarge { declared: usize, max: usize },
+    #[error("the body has more than {max} series")]
+    TooManySeries { max: usize },
     #[error("the body is not a snappy block: {reason}")]
     NotSnappy { reason: String },
     #[error("the body is not a WriteRequest: {0}")]
@@ -133,6 +138,9 @@ impl Splitter {
         let mut unsorted = Vec::new();
         for series in time_series(decoded) {
             let series = series?;
+            if self.spans.len() >= SERIES_MAX {
+                return Err(BodyError::TooManySeries { max: SERIES_MAX });
+            }
             let hash = hash(&mut hasher, &series, &mut unsorted)?;
             let group = self.groups.count(ring.replica_set(hash));
             let end = series.offset() + series.body().len();

@@ -10,7 +10,7 @@ use prost::Message as _;
 use ringside_hashring::{Endpoint, Hashring, series_hash};
 use ringside_proto::prometheus::{Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
 
-use super::{BodyError, Form, Plan, Splitter};
+use super::{BodyError, Form, Plan, SERIES_MAX, Splitter};
 
 const MAX: usize = 1 << 20;
 
@@ -221,6 +221,17 @@ fn what_is_not_a_write_request_is_refused_with_an_offset() {
     let BodyError::Malformed(fault) = error(&[0x0a, 2, 0x0a, 9]) else { panic!() };
     assert_eq!(fault.offset, 3, "within the second length");
     assert!(matches!(plan(&ring(5), b"\x09\x20abcdefgh".to_vec()), Err(BodyError::NotSnappy { .. })));
+}
+
+#[test]
+fn the_number_of_series_is_bounded() {
+    let empty_series = |count: usize| {
+        let raw = [0x0a, 0].repeat(count);
+        let body = snap::raw::Encoder::new().compress_vec(&raw).unwrap();
+        Splitter::default().plan(&ring(5), "t", body, 32 << 20)
+    };
+    assert!(empty_series(SERIES_MAX).is_ok());
+    assert_eq!(empty_series(SERIES_MAX + 1).unwrap_err(), BodyError::TooManySeries { max: SERIES_MAX });
 }
 
 #[test]
