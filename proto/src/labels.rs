@@ -22,7 +22,7 @@ pub struct Label<'a> {
 impl<'a> Label<'a> {
     /// Reads the body of a label field. As protobuf has it, the last of a repeated field counts.
     #[inline]
-    fn parse(mut cursor: Cursor<'a>) -> Result<Self, WireError> {
+    pub(crate) fn parse(mut cursor: Cursor<'a>) -> Result<Self, WireError> {
         let mut label = Label { name: &[], value: &[] };
         while !cursor.is_empty() {
             let at = cursor;

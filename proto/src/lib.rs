@@ -9,10 +9,12 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 pub mod labels;
+mod parts;
 pub mod remote_write;
 pub mod tenant;
 mod wire;
 
+pub use parts::Parts;
 pub use wire::{WireError, WireFault};
 
 /// The types of Prometheus remote write 1.0, as generated (`tests/generated.rs` keeps them true).

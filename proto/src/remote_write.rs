@@ -16,10 +16,10 @@ const TIME_SERIES: u32 = len_tag(1);
 /// `timeseries` and `metadata`; field 2 is reserved.
 const REQUEST_KNOWN: u32 = 1 << 1 | 1 << 3;
 
-const SAMPLES: u32 = len_tag(2);
-const EXEMPLARS: u32 = len_tag(3);
-const HISTOGRAMS: u32 = len_tag(4);
-const SERIES_KNOWN: u32 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4;
+pub(crate) const SAMPLES: u32 = len_tag(2);
+pub(crate) const EXEMPLARS: u32 = len_tag(3);
+pub(crate) const HISTOGRAMS: u32 = len_tag(4);
+pub(crate) const SERIES_KNOWN: u32 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4;
 
 const SAMPLE_VALUE: u32 = fixed64_tag(1);
 const SAMPLE_TIMESTAMP: u32 = varint_tag(2);
@@ -100,7 +100,7 @@ impl<'a> TimeSeries<'a> {
     }
 
     #[inline]
-    fn cursor(&self) -> Cursor<'a> {
+    pub(crate) fn cursor(&self) -> Cursor<'a> {
         Cursor::new(self.body, self.offset())
     }
 
@@ -141,7 +141,7 @@ impl<'a> TimeSeries<'a> {
     /// The float samples, in the order of the body.
     #[inline]
     pub fn samples(&self) -> SampleIter<'a> {
-        SampleIter { fields: self.fields(SAMPLES) }
+        SampleIter::new(self.cursor())
     }
 
     /// The encoded `Histogram` messages, without tag and length.
@@ -209,7 +209,7 @@ pub struct Sample {
 
 impl Sample {
     #[inline]
-    fn parse(mut cursor: Cursor<'_>) -> Result<Self, WireError> {
+    pub(crate) fn parse(mut cursor: Cursor<'_>) -> Result<Self, WireError> {
         let mut sample = Sample { value: 0.0, timestamp: 0 };
         while !cursor.is_empty() {
             let at = cursor;
@@ -227,6 +227,13 @@ impl Sample {
 #[derive(Debug, Clone)]
 pub struct SampleIter<'a> {
     fields: FieldIter<'a>,
+}
+
+impl<'a> SampleIter<'a> {
+    #[inline]
+    pub(crate) fn new(cursor: Cursor<'a>) -> Self {
+        Self { fields: FieldIter { cursor, wanted: SAMPLES } }
+    }
 }
 
 impl Iterator for SampleIter<'_> {

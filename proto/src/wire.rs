@@ -154,6 +154,25 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A cursor over the next length-delimited value, with offsets in the same message.
+    #[inline]
+    pub(crate) fn nested(&mut self) -> Result<Cursor<'a>, WireError> {
+        let bytes = self.bytes()?;
+        Ok(Cursor { rest: bytes, end: self.offset() })
+    }
+
+    /// Takes the tag if it comes next, in its one byte. False, and nothing taken, otherwise.
+    #[inline]
+    pub(crate) fn take_short_tag(&mut self, tag: u32) -> bool {
+        match self.rest {
+            [byte, rest @ ..] if u32::from(*byte) == tag => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Eight bytes, little endian.
     #[inline]
     pub(crate) fn fixed64(&mut self) -> Result<u64, WireError> {

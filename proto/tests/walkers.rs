@@ -36,6 +36,15 @@ fn walk_series(series: TimeSeries<'_>) -> Result<Walked, WireError> {
             .collect::<Result<_, _>>()?;
         assert_eq!(labels, walked.labels);
     }
+    let parts = series.checked_parts()?;
+    assert_eq!(parts.label_bytes, series.label_bytes()?);
+    assert_eq!(
+        (parts.samples, parts.histograms, parts.exemplars),
+        (walked.samples.len(), walked.histograms, walked.exemplars)
+    );
+    let samples: Vec<_> =
+        parts.samples().map(|s| s.map(|s| (s.value.to_bits(), s.timestamp))).collect::<Result<_, _>>()?;
+    assert_eq!(samples, walked.samples);
     Ok(walked)
 }
 
@@ -45,13 +54,13 @@ fn walk(body: &[u8]) -> (Vec<Walked>, Option<WireError>) {
     let mut error = None;
     for series in time_series(body) {
         let walked = series.and_then(|series| {
+            assert_eq!(series.checked_parts().is_err(), walk_series(series).is_err());
             assert_eq!(series.body(), &body[series.offset()..][..series.body().len()]);
             assert!(series.field().ends_with(series.body()));
             // The field alone is a request with this one series.
-            assert_eq!(
-                time_series(series.field()).map(|series| series.unwrap().body().len()).collect::<Vec<_>>(),
-                [series.body().len()]
-            );
+            let alone: Vec<_> =
+                time_series(series.field()).map(|alone| alone.map(|alone| alone.body())).collect();
+            assert_eq!(alone, [Ok(series.body())]);
             walk_series(series)
         });
         match walked {

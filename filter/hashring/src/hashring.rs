@@ -255,3 +255,6 @@ impl<'a> Walk<'a> {
         RingError::ZoneSpread { zones: zones.join(", "), replication_factor: self.replication_factor, picked }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! Takes a time series apart in one walk: where its labels are, where its
+//! samples begin, and how many of each field there are.
+//!
+//! The iterators of [`TimeSeries`] walk the series once each; who needs more
+//! than one of them is better served here.
+
+use crate::labels::{LABELS, Label};
+use crate::remote_write::{EXEMPLARS, HISTOGRAMS, SAMPLES, SERIES_KNOWN, Sample, SampleIter, TimeSeries};
+use crate::wire::{Cursor, WireError};
+
+/// What a time series consists of.
+#[derive(Debug, Clone)]
+pub struct Parts<'a> {
+    /// As [`TimeSeries::label_bytes`] gives it: `None` where other fields stand between labels.
+    pub label_bytes: Option<&'a [u8]>,
+    /// Float samples.
+    pub samples: usize,
+    /// Native histograms.
+    pub histograms: usize,
+    /// Exemplars.
+    pub exemplars: usize,
+    /// From the first field that is no label.
+    others: Cursor<'a>,
+}
+
+impl<'a> Parts<'a> {
+    /// The float samples. Unlike [`TimeSeries::samples`] it does not pass over the labels first.
+    #[inline]
+    pub fn samples(&self) -> SampleIter<'a> {
+        SampleIter::new(self.others)
+    }
+}
+
+impl<'a> TimeSeries<'a> {
+    /// Takes the series apart by its framing; what is inside a label or a sample is not looked at.
+    ///
+    /// # Errors
+    /// The first fault of the framing.
+    #[inline]
+    pub fn parts(&self) -> Result<Parts<'a>, WireError> {
+        self.take_apart::<false>()
+    }
+
+    /// Takes the series apart and reads every label and every sample on the way, so that
+    /// [`labels`](Self::labels) and [`samples`](Self::samples) cannot fail any more.
+    ///
+    /// # Errors
+    /// The first fault, in the order of the body.
+    #[inline]
+    pub fn checked_parts(&self) -> Result<Parts<'a>, WireError> {
+        self.take_apart::<true>()
+    }
+
+    #[inline]
+    fn take_apart<const CHECK: bool>(&self) -> Result<Parts<'a>, WireError> {
+        let start = self.cursor();
+        let mut cursor = start;
+        // Nearly every sender puts the labels first.
+        while cursor.take_short_tag(LABELS) {
+            let label = cursor.nested()?;
+            if CHECK {
+                Label::parse(label)?;
+            }
+        }
+        let label_bytes = Some(start.until(&cursor));
+        let mut parts = Parts { label_bytes, samples: 0, histograms: 0, exemplars: 0, others: cursor };
+        let mut late_labels = false;
+        while !cursor.is_empty() {
+            let at = cursor;
+            match cursor.tag()? {
+                SAMPLES => {
+                    parts.samples += 1;
+                    let sample = cursor.nested()?;
+                    if CHECK {
+                        Sample::parse(sample)?;
+                    }
+                }
+                LABELS => {
+                    late_labels = true;
+                    let label = cursor.nested()?;
+                    if CHECK {
+                        Label::parse(label)?;
+                    }
+                }
+                tag => {
+                    cursor.skip_among_len(&at, tag, SERIES_KNOWN)?;
+                    parts.histograms += usize::from(tag == HISTOGRAMS);
+                    parts.exemplars += usize::from(tag == EXEMPLARS);
+                }
+            }
+        }
+        if late_labels {
+            parts.label_bytes = self.label_bytes()?;
+            parts.others = start;
+        }
+        Ok(parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::remote_write::time_series;
+
+    #[test]
+    fn labels_first_last_and_in_between() {
+        let label = [0x0a, 2, 0x0a, 0];
+        let sample = [0x12, 2, 0x10, 7];
+        for (fields, run) in [
+            (vec![&label[..], &label, &sample], Some([label, label].concat())),
+            (vec![&sample[..], &label, &label], Some([label, label].concat())),
+            (vec![&label[..], &sample, &label], None),
+            (vec![&sample[..]], Some(vec![])),
+        ] {
+            let series = fields.concat();
+            let body = [&[0x0a, series.len() as u8][..], &series].concat();
+            let series = time_series(&body).next().unwrap().unwrap();
+            for parts in [series.parts().unwrap(), series.checked_parts().unwrap()] {
+                assert_eq!(parts.label_bytes, run.as_deref());
+                assert_eq!(parts.samples, 1);
+                assert_eq!(parts.samples().map(|sample| sample.unwrap().timestamp).collect::<Vec<_>>(), [7]);
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_checked_form_looks_inside() {
+        // A label whose name is a varint.
+        let body = [0x0a, 4, 0x0a, 2, 0x08, 0];
+        let series = time_series(&body).next().unwrap().unwrap();
+        assert!(series.parts().is_ok());
+        assert_eq!(series.checked_parts().unwrap_err().offset, 4);
+    }
+}
