@@ -63,20 +63,9 @@ pub(crate) fn check(body: &[u8]) -> Result<Contents, WireError> {
         let series = series?;
         contents.series += 1;
         contents.other_bytes -= series.field().len() as u64;
-        for label in series.labels() {
-            label?;
-        }
-        for sample in series.samples() {
-            sample?;
-            contents.samples += 1;
-        }
-        for exemplar in series.exemplars() {
-            exemplar?;
-            contents.exemplars += 1;
-        }
-        for histogram in series.histograms() {
-            histogram?;
-        }
+        let parts = series.checked_parts()?;
+        contents.samples += parts.samples as u64;
+        contents.exemplars += parts.exemplars as u64;
     }
     Ok(contents)
 }
@@ -101,16 +90,16 @@ fn append_series(
     scratch: &mut Vec<u8>,
     outcome: &mut Outcome,
 ) -> Result<(), WireError> {
-    if series.histograms().next().is_some() {
+    let parts = series.parts()?;
+    if parts.histograms > 0 {
         outcome.refuse(index, Reason::Invalid, || "native histograms are not supported yet".to_owned());
         return Ok(());
     }
-    let mut samples = series.samples().peekable();
-    if samples.peek().is_none() {
+    if parts.samples == 0 {
         // Exemplars alone: nothing that is kept.
         return Ok(());
     }
-    let labels = match series.label_bytes()? {
+    let labels = match parts.label_bytes {
         Some(labels) => labels,
         None => {
             gather_labels(series, scratch)?;
@@ -124,7 +113,7 @@ fn append_series(
             return Ok(());
         }
     };
-    for sample in samples {
+    for sample in parts.samples() {
         let sample = sample?;
         if let Err(refusal) = appender.float(series, sample.timestamp, sample.value) {
             outcome.refuse(index, reason_of(&refusal), || refusal.to_string());
