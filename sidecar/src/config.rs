@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Sidecar(Box<SidecarFlags>),
     /// Judge a hashrings.json, show what a change of it moves, write Envoy's bootstrap from it.
     #[command(subcommand)]
-    Hashring(HashringCommand),
+    Hashring(Box<HashringCommand>),
 }
 
 /// Flags of `ringside sidecar`.

@@ -38,7 +38,7 @@ const RUNTIME_STOP_MAX: Duration = Duration::from_secs(5);
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Sidecar(flags) => sidecar(*flags),
-        Command::Hashring(command) => hashring::run(command),
+        Command::Hashring(command) => hashring::run(*command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
