@@ -284,7 +284,9 @@ impl Fanouts {
 }
 
 impl Dispatch {
-    /// The request headers, pseudo-headers first. Nothing of the client's own headers is among them.
+    /// The request headers, pseudo-headers first. Nothing of the client's own headers is among them, and none that
+    /// asks Envoy to retry: the other replicas decide sooner than a sidecar is back, and Envoy would hold a copy of the
+    /// body for the retry until the answer.
     pub fn headers(&self) -> [(&str, &str); 8] {
         [
             (":method", "POST"),
