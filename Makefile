@@ -50,7 +50,7 @@ test-deploy: wasm ## the Kubernetes files: against their schemas, each other and
 	cargo build -p ringside
 	cargo test -p ringside-e2e --test deploy
 
-lint: ## format, clippy natively and for wasm, shell scripts, image files, licences
+lint: ## format, clippy natively and for wasm, scripts, image files, licences, paths in documents
 	cargo fmt --all --check
 	cargo clippy --workspace --exclude ringside-filter --all-targets -- -D warnings
 	scripts/lint-wasm
@@ -58,6 +58,7 @@ lint: ## format, clippy natively and for wasm, shell scripts, image files, licen
 	.tools/bin/shellcheck -x $$(grep -lE '^#!/usr/bin/env bash|^# shellcheck shell=bash' scripts/* .ci/* deploy/images/*)
 	.tools/bin/hadolint $(addprefix deploy/images/Dockerfile.,sidecar envoy filter)
 	.tools/bin/cargo-deny --log-level warn check licenses bans sources
+	scripts/lint-docs
 
 doc: ## the documentation of the code; a warning fails
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps $(UNIT) --document-private-items
