@@ -23,6 +23,18 @@ impl<'a> Label<'a> {
     /// Reads the body of a label field. As protobuf has it, the last of a repeated field counts.
     #[inline]
     pub(crate) fn parse(mut cursor: Cursor<'a>) -> Result<Self, WireError> {
+        // Nearly every label is a name and then a value, both shorter than 128 bytes, and nothing else.
+        let start = cursor;
+        if let Some(name) = cursor.take_short(NAME)
+            && let Some(value) = cursor.take_short(VALUE)
+            && cursor.is_empty()
+        {
+            return Ok(Label { name, value });
+        }
+        Self::parse_any(start)
+    }
+
+    fn parse_any(mut cursor: Cursor<'a>) -> Result<Self, WireError> {
         let mut label = Label { name: &[], value: &[] };
         while !cursor.is_empty() {
             let at = cursor;
@@ -52,14 +64,13 @@ impl<'a> LabelIter<'a> {
 
     #[inline]
     fn advance(&mut self) -> Result<Option<Label<'a>>, WireError> {
+        if self.cursor.take_short_tag(LABELS) {
+            return Label::parse(self.cursor.nested()?).map(Some);
+        }
         while !self.cursor.is_empty() {
             let at = self.cursor;
             match self.cursor.tag()? {
-                LABELS => {
-                    let bytes = self.cursor.bytes()?;
-                    let offset = self.cursor.offset() - bytes.len();
-                    return Label::parse(Cursor::new(bytes, offset)).map(Some);
-                }
+                LABELS => return Label::parse(self.cursor.nested()?).map(Some),
                 tag => self.cursor.skip_among_len(&at, tag, self.known)?,
             }
         }

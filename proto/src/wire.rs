@@ -173,6 +173,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Takes a length-delimited field with this tag if it comes next, its tag and its length in one byte each.
+    #[inline]
+    pub(crate) fn take_short(&mut self, tag: u32) -> Option<&'a [u8]> {
+        match self.rest {
+            [byte, length, rest @ ..] if u32::from(*byte) == tag && *length < 0x80 => {
+                let (bytes, rest) = rest.split_at_checked(usize::from(*length))?;
+                self.rest = rest;
+                Some(bytes)
+            }
+            _ => None,
+        }
+    }
+
     /// Eight bytes, little endian.
     #[inline]
     pub(crate) fn fixed64(&mut self) -> Result<u64, WireError> {

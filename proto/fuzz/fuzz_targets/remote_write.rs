@@ -20,6 +20,9 @@ fn parts(series: TimeSeries<'_>) -> Result<(usize, usize), WireError> {
     if let Some(run) = series.label_bytes()? {
         assert_eq!(ringside_proto::labels::label_fields(run).count(), labels);
     }
+    let parts = series.checked_parts()?;
+    assert_eq!((parts.label_bytes, parts.samples), (series.label_bytes()?, samples));
+    assert_eq!(parts.samples().count(), samples);
     Ok((labels, samples))
 }
 
