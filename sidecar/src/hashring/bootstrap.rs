@@ -27,6 +27,8 @@ const IDLE_SLACK_MS: u64 = 2_000;
 pub(super) struct Bootstrap {
     pub(super) listen: SocketAddr,
     pub(super) admin: SocketAddr,
+    /// How much memory Envoy may take before it refuses requests, its copies of the module not counted.
+    pub(super) heap_bytes_max: u64,
     /// Path of the module, as Envoy sees it.
     pub(super) wasm: String,
     pub(super) plugin: Plugin,
@@ -76,6 +78,7 @@ impl Bootstrap {
                 ("admin_port", &self.admin.port().to_string()),
                 ("listen_host", &quoted(&self.listen.ip().to_string())),
                 ("listen_port", &self.listen.port().to_string()),
+                ("heap_bytes_max", &self.heap_bytes_max.to_string()),
                 ("buffer_bytes", &buffer_bytes),
                 ("stream_idle_timeout", &seconds(self.plugin.write_timeout_ms + IDLE_SLACK_MS)),
                 ("wasm", &quoted(&self.wasm)),

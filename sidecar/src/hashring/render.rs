@@ -17,6 +17,9 @@ use super::{parse, read};
 const WRITE_TIMEOUT_MS: std::ops::RangeInclusive<u128> = 10..=300_000;
 const BODY_BYTES: std::ops::RangeInclusive<u64> = 1 << 10..=128 << 20;
 
+/// A heap smaller than some of the largest bodies would refuse them all.
+const HEAP_BODIES_MIN: u64 = 4;
+
 /// Flags of `ringside hashring render`.
 #[derive(Debug, Args)]
 pub(crate) struct RenderFlags {
@@ -44,6 +47,10 @@ pub(crate) struct RenderFlags {
     /// The largest body of a write, compressed.
     #[arg(long, default_value_t = DECODED_BYTES_MAX as u64, value_name = "BYTES")]
     body_bytes_max: u64,
+    /// How much memory Envoy may take before it answers further requests 503. The module's own comes on top, for
+    /// each worker.
+    #[arg(long, default_value_t = 1 << 30, value_name = "BYTES")]
+    heap_bytes_max: u64,
     /// Request header that may name the tenant.
     #[arg(long, default_value = "THANOS-TENANT", value_name = "HEADER")]
     tenant_header: String,
@@ -71,6 +78,10 @@ fn bootstrap(flags: &RenderFlags) -> anyhow::Result<Bootstrap> {
     let write_timeout_ms = flags.write_timeout.as_millis();
     ensure!(WRITE_TIMEOUT_MS.contains(&write_timeout_ms), "--write-timeout must be 10ms to 300s");
     ensure!(BODY_BYTES.contains(&flags.body_bytes_max), "--body-bytes-max must be 1024 to 134217728");
+    ensure!(
+        flags.heap_bytes_max >= HEAP_BODIES_MIN * flags.body_bytes_max,
+        "--heap-bytes-max must hold {HEAP_BODIES_MIN} bodies of --body-bytes-max at least"
+    );
     tenant::validate(&flags.default_tenant).context("--default-tenant")?;
     ensure!(!flags.wasm.is_empty(), "--wasm is empty");
 
@@ -79,6 +90,7 @@ fn bootstrap(flags: &RenderFlags) -> anyhow::Result<Bootstrap> {
     Ok(Bootstrap {
         listen: flags.listen,
         admin: flags.admin,
+        heap_bytes_max: flags.heap_bytes_max,
         wasm: flags.wasm.clone(),
         plugin: Plugin {
             hashrings: json,

@@ -185,6 +185,7 @@ fn refusals_say_what_is_at_fault() {
     }
     assert!(error(THREE, &["--write-timeout", "0s"]).contains("--write-timeout"));
     assert!(error(THREE, &["--body-bytes-max", "1"]).contains("--body-bytes-max"));
+    assert!(error(THREE, &["--heap-bytes-max", "100000000"]).contains("--heap-bytes-max"));
     assert!(error(THREE, &["--default-tenant", "a/b"]).contains("--default-tenant"));
     assert!(error(THREE, &["--replication-factor", "4"]).contains("3 endpoints, fewer than"));
 }
