@@ -89,6 +89,7 @@ async fn accept(
 /// Waits for the first byte: a peer that never sends one holds a connection for nothing.
 async fn speaks(stream: &TcpStream, stop: &CancellationToken) -> bool {
     tokio::select! {
+        biased;
         readable = tokio::time::timeout(HEADER_TIMEOUT, stream.readable()) => matches!(readable, Ok(Ok(()))),
         () = stop.cancelled() => false,
     }
