@@ -1,14 +1,13 @@
 //! The data directory: one process at a time, one directory per tenant.
 //!
-//! Owns the lock file and the rule which entries are tenants. What is inside a tenant's directory is the storage's.
+//! Owns the lock (on the directory itself: a file for it could bear a tenant's name) and the rule which entries are
+//! tenants. What is inside a tenant's directory is the storage's.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::tenant_id::TenantId;
-
-const LOCK_FILE: &str = "lock";
 
 /// A locked data directory. The lock goes with it, also when the process is killed.
 #[derive(Debug)]
@@ -22,12 +21,7 @@ impl DataDir {
     pub(crate) fn lock(path: &Path) -> Result<Self, Error> {
         let failed = |action| move |source| Error::DataDir { action, path: path.to_owned(), source };
         ringside_tsdb::fs::create_dir_durable(path).map_err(failed("create"))?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.join(LOCK_FILE))
-            .map_err(failed("open the lock file in"))?;
+        let lock = File::open(path).map_err(failed("open"))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(Error::Locked { path: path.to_owned() }),
