@@ -64,6 +64,7 @@ async fn what_was_acknowledged_is_what_is_stored() -> Result<()> {
         shipped.expect_equal(&format!("the bucket for {}", sidecar.name()), &due)?;
     }
 
+    agent.wait_scraping().await?;
     agent.stop_scraping()?;
     wait::eventually("every sidecar to have exactly what the agent scraped", async || {
         let scraped = agent.scraped(&scratch.path().join("agent-copy"))?;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::contents::{Contents, Labels};
 use crate::http::{self, Metrics};
 use crate::process::{Process, Spec};
-use crate::{oracle, ports, tools};
+use crate::{oracle, ports, tools, wait};
 
 /// What an agent is to do.
 pub struct AgentSetup<'a> {
@@ -67,6 +67,18 @@ impl Agent {
     /// Its own metrics.
     pub async fn metrics(&self) -> Result<Metrics> {
         Metrics::scrape(&format!("http://{}/metrics", self.address)).await
+    }
+
+    /// Waits until it has scraped each target a few times; it takes some seconds to begin.
+    pub async fn wait_scraping(&self) -> Result<()> {
+        wait::eventually("the agent's first scrapes", async || {
+            let scrapes = self.metrics().await?.sum("prometheus_target_interval_length_seconds_count", &[]);
+            if scrapes < 6.0 {
+                bail!("{scrapes} scrapes so far\n{}", self.process.log_tail());
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Ends the scraping: its targets go away, for which it writes stale markers a little later.

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     match demo() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("\nthe demo failed: {error:#}");
+            eprintln!("\nthe demo failed: {error:#}\nthe logs are .demo/*/*.log");
             ExitCode::FAILURE
         }
     }

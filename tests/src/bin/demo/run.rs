@@ -87,7 +87,8 @@ impl Demo {
         );
         let names: Vec<&str> = self.cluster.sidecars.iter().map(Sidecar::name).collect();
         self.display.header(&names);
-        let (kill_at, restart_at) = (self.start + 2 * HOUR, self.start + 3 * HOUR);
+        // Both inside the second block: the victim has a part of it from before, and so cuts it in time.
+        let (kill_at, restart_at) = (self.start + 130 * MINUTE, self.start + 180 * MINUTE);
         let (mut killed, mut restarted, mut shown) = (false, false, std::time::Instant::now());
         let step = STEP_MS * SAMPLES_PER_REQUEST as i64;
         for from in (self.start..self.start + SPAN).step_by(usize::try_from(step)?) {
@@ -116,7 +117,7 @@ impl Demo {
 
     async fn wait_for_blocks(&mut self) -> Result<()> {
         let expected = BLOCKS_PER_SIDECAR * self.cluster.sidecars.len();
-        let mut last = 0;
+        let mut last = self.bucket.blocks().await?.len();
         let what = format!("{expected} blocks in the bucket");
         wait::eventually(&what, async || {
             let blocks = self.bucket.blocks().await?.len();

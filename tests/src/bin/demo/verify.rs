@@ -78,6 +78,7 @@ async fn shipped(demo: &Demo, stores: &[Contents]) -> Result<()> {
 
 /// What the agent has in its own WAL is on every sidecar, but for the time that one was dead.
 async fn agent(demo: &Demo) -> Result<()> {
+    demo.agent.wait_scraping().await?;
     demo.agent.stop_scraping()?;
     let copy = demo.cluster.folder().join("agent-copy");
     let scraped = wait::eventually("the agent's last samples", async || {
