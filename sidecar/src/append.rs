@@ -7,7 +7,7 @@
 use ringside_proto::WireError;
 use ringside_proto::remote_write::{TimeSeries, time_series};
 use ringside_proto::ringside::{Reason, RefusedSeries};
-use ringside_tsdb::{Appender, Refusal, Tsdb};
+use ringside_tsdb::{Appender, Refusal, Tsdb, display_series};
 
 use crate::error::{WriteError, severity};
 
@@ -95,7 +95,7 @@ fn append_series(
         outcome.refuse(index, Reason::Invalid, || "native histograms are not supported yet".to_owned());
         return Ok(());
     }
-    if parts.samples == 0 {
+    if parts.samples == 0 && series.labels().next().is_some() {
         // Exemplars alone: nothing that is kept.
         return Ok(());
     }
@@ -109,17 +109,21 @@ fn append_series(
     let series = match appender.series(labels) {
         Ok(series) => series,
         Err(refusal) => {
-            outcome.refuse(index, reason_of(&refusal), || refusal.to_string());
+            outcome.refuse(index, reason_of(&refusal), || explain(&refusal, labels));
             return Ok(());
         }
     };
     for sample in parts.samples() {
         let sample = sample?;
         if let Err(refusal) = appender.float(series, sample.timestamp, sample.value) {
-            outcome.refuse(index, reason_of(&refusal), || refusal.to_string());
+            outcome.refuse(index, reason_of(&refusal), || explain(&refusal, labels));
         }
     }
     Ok(())
+}
+
+fn explain(refusal: &Refusal, labels: &[u8]) -> String {
+    format!("{refusal} in {}", display_series(labels))
 }
 
 /// Writes labels that stand between other fields as one run of label fields.

@@ -57,6 +57,7 @@ fn refusals_are_by_series_and_the_rest_is_stored() {
         series("b", &[(5000, 2.0)]),
         histogram,
         Series { labels: Vec::new(), ..series("", &[(5000, 1.0)]) },
+        Series::default(),
     ];
     let outcome = append(&body(request), &tsdb).unwrap();
     assert_eq!(
@@ -67,10 +68,11 @@ fn refusals_are_by_series_and_the_rest_is_stored() {
             (3, Reason::DuplicateTimestamp),
             (4, Reason::Invalid),
             (5, Reason::Invalid),
+            (6, Reason::Invalid),
         ]
     );
     assert_eq!(outcome.worst(), Some(Reason::Invalid));
-    assert!(outcome.first.unwrap().starts_with("series 0: out of order"));
+    assert!(outcome.first.unwrap().starts_with("series 0: out of order sample: got 4000, the newest is at 5000 in a{"));
     // Before: a and b; now the last sample of a, and e.
     assert_eq!(tsdb.stats().counters.samples_appended, 4);
 }

@@ -61,51 +61,43 @@ impl Error {
     }
 }
 
-/// Why one series or one sample was not taken. Times are milliseconds since the epoch.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+/// Why one series or one sample was not taken. Times are milliseconds since the epoch. Cheap to make, since a
+/// misbehaving sender can cause one per sample; the series it concerns is the caller's to add, by
+/// [`crate::display_series`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The label set cannot name a series.
-    #[error("invalid labels: {reason} in {series}")]
+    #[error("invalid labels: {reason}")]
     InvalidLabels {
-        /// The labels as far as they could be read.
-        series: String,
         /// What is wrong.
         reason: &'static str,
     },
     /// The series has a newer sample.
-    #[error("out of order sample: {series} has a sample at {last_ms}, got {t_ms}")]
+    #[error("out of order sample: got {t_ms}, the newest is at {last_ms}")]
     OutOfOrder {
-        /// The series.
-        series: String,
         /// The refused sample's time.
         t_ms: i64,
         /// The newest sample's time.
         last_ms: i64,
     },
     /// The series has another value at this time.
-    #[error("duplicate sample for timestamp: {series} has another value at {t_ms}")]
+    #[error("duplicate sample for timestamp: another value is stored at {t_ms}")]
     DuplicateTimestamp {
-        /// The series.
-        series: String,
         /// The time of both samples.
         t_ms: i64,
     },
     /// Older than the head accepts.
-    #[error("out of bounds: {series} at {t_ms} is older than the oldest accepted time {bound_ms}")]
+    #[error("out of bounds: {t_ms} is older than the oldest accepted time {bound_ms}")]
     OutOfBounds {
-        /// The series.
-        series: String,
         /// The refused sample's time.
         t_ms: i64,
         /// The oldest time still accepted.
         bound_ms: i64,
     },
     /// Further ahead of this machine's clock than allowed.
-    #[error("too far in the future: {series} at {t_ms} is past the newest accepted time {bound_ms}")]
+    #[error("too far in the future: {t_ms} is past the newest accepted time {bound_ms}")]
     TooFarInFuture {
-        /// The series.
-        series: String,
         /// The refused sample's time.
         t_ms: i64,
         /// The newest time accepted now.

@@ -22,7 +22,7 @@ mod tsdb;
 mod wal;
 
 pub use error::{Error, Refusal};
-pub use head::{Appender, Counters, Pending, SeriesRef};
+pub use head::{Appender, Counters, Pending, SeriesRef, display_series};
 pub use tsdb::{Options, Stats, Tsdb};
 pub use ulid::Ulid;
 pub use wal::WalSync;

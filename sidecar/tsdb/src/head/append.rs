@@ -109,15 +109,11 @@ impl<'a> Appender<'a> {
             head.counters.duplicates += 1;
             return Ok(());
         }
-        let last = entry.last();
-        let series = series_key::display(head.labels(entry));
-        let refusal = match (stored, last) {
-            (Some(_), _) => Refusal::DuplicateTimestamp { series, t_ms },
-            _ if t_ms > self.newest_ms => Refusal::TooFarInFuture { series, t_ms, bound_ms: self.newest_ms },
-            (None, Some((last_ms, _))) if t_ms >= self.oldest_ms => {
-                Refusal::OutOfOrder { series, t_ms, last_ms }
-            }
-            _ => Refusal::OutOfBounds { series, t_ms, bound_ms: self.oldest_ms },
+        let refusal = match (stored, entry.last()) {
+            (Some(_), _) => Refusal::DuplicateTimestamp { t_ms },
+            _ if t_ms > self.newest_ms => Refusal::TooFarInFuture { t_ms, bound_ms: self.newest_ms },
+            (None, Some((last_ms, _))) if t_ms >= self.oldest_ms => Refusal::OutOfOrder { t_ms, last_ms },
+            _ => Refusal::OutOfBounds { t_ms, bound_ms: self.oldest_ms },
         };
         match refusal {
             Refusal::OutOfBounds { .. } | Refusal::TooFarInFuture { .. } => head.counters.out_of_bounds += 1,

@@ -17,6 +17,7 @@ pub use append::{Appender, Pending, SeriesRef};
 pub(crate) use gc::{SLOTS_PER_STEP, TruncateStep};
 use series::range_end;
 pub(crate) use series::{Chunk, Series};
+pub use series_key::display_series;
 pub(crate) use symbols::Symbols;
 
 use crate::record::{SampleEntry, SamplesEncoder, SeriesEncoder};
