@@ -12,6 +12,8 @@ UNIT := --workspace --exclude ringside-filter --exclude ringside-e2e
 # End-to-end tests start several processes each.
 E2E_THREADS ?= 2
 
+# Steps share the machine one after the other, whatever -j says.
+.NOTPARALLEL:
 .PHONY: help build wasm demo test test-unit test-wasm test-e2e test-deploy lint doc fmt
 
 help: ## these lines
