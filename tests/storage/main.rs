@@ -1,6 +1,8 @@
 //! The storage engine by itself, judged by promtool: what one tenant's directory holds after appends, crashes, cut
 //! blocks, checkpoints and retention. Topology: no process but promtool.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which the lint does not know for tests")]
+
 mod blocks;
 mod durability;
 mod order;
