@@ -4,11 +4,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use rustix::process::Signal;
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::contents::{Contents, Labels};
+use crate::contents::{Contents, Labels, Samples};
 use crate::http::{self, Metrics};
 use crate::process::{Process, Spec};
 use crate::{oracle, ports, tools, wait};
@@ -28,7 +27,6 @@ pub struct Agent {
     process: Process,
     address: SocketAddr,
     folder: PathBuf,
-    remote_write: String,
 }
 
 /// The external label of every agent.
@@ -46,7 +44,14 @@ impl Agent {
             setup.write_url,
             headers.unwrap_or_default()
         );
-        write_config(folder, &setup.targets, &remote_write)?;
+        write_targets(folder, &setup.targets)?;
+        let (name, value) = CLUSTER;
+        let config = format!(
+            "global:\n  scrape_interval: 1s\n  external_labels: {{{name}: {value}}}\nscrape_configs:\n  - \
+             job_name: sidecar\n    file_sd_configs: [{{files: [targets.json], refresh_interval: \
+             1s}}]\n{remote_write}"
+        );
+        std::fs::write(folder.join("agent.yml"), config).context("write agent.yml")?;
         let address = ports::reserve()?;
         let process = Process::start(Spec {
             name: "agent".to_owned(),
@@ -59,7 +64,7 @@ impl Agent {
             ],
             folder: folder.to_owned(),
         })?;
-        let mut agent = Self { process, address, folder: folder.to_owned(), remote_write };
+        let mut agent = Self { process, address, folder: folder.to_owned() };
         agent.process.wait_ready(&format!("http://{address}/-/ready")).await?;
         Ok(agent)
     }
@@ -81,14 +86,17 @@ impl Agent {
         .await
     }
 
-    /// Ends the scraping: its targets go away, for which it writes stale markers a little later.
+    /// Ends the scraping: its targets go away, for which it writes stale markers some seconds later.
+    ///
+    /// This is no reload of its configuration. On a reload, 2.42 writes the markers of the replaced
+    /// targets at times at which it may have scraped them anew, so two values for one timestamp.
     pub fn stop_scraping(&self) -> Result<()> {
-        write_config(&self.folder, &[], &self.remote_write)?;
-        self.process.signal(Signal::HUP)
+        write_targets(&self.folder, &[])
     }
 
-    /// Everything it has scraped so far, so everything that it owes the receiver: the contents of its
-    /// own WAL, with the external label that it adds on the way.
+    /// Everything it has scraped, once it has stopped and written its stale markers, so everything that
+    /// it owes the receiver: the contents of its own WAL, with the external label that it adds on the
+    /// way. An error as long as it still scrapes.
     pub fn scraped(&self, copy: &Path) -> Result<Contents> {
         let scraped = oracle::dump_copy(&self.folder.join("data"), copy)?;
         let mut delivered = Contents::default();
@@ -96,6 +104,11 @@ impl Agent {
             let mut labels: Labels = labels.clone();
             labels.entry(CLUSTER.0.to_owned()).or_insert_with(|| CLUSTER.1.to_owned());
             delivered.add(&labels, timestamp, value)?;
+        }
+        let targets: Vec<_> = delivered.series().filter(|(labels, _)| labels["__name__"] == "up").collect();
+        ensure!(!targets.is_empty(), "the agent has scraped nothing");
+        for (target, samples) in targets {
+            ensure!(ends_stale(samples), "no stale marker yet for {target:?}");
         }
         Ok(delivered)
     }
@@ -113,15 +126,14 @@ impl Agent {
     }
 }
 
-fn write_config(folder: &Path, targets: &[SocketAddr], remote_write: &str) -> Result<()> {
-    let (name, value) = CLUSTER;
-    let targets: Vec<String> = targets.iter().map(|target| format!("\"{target}\"")).collect();
-    let config = format!(
-        "global:\n  scrape_interval: 1s\n  external_labels: {{{name}: {value}}}\nscrape_configs:\n  - \
-         job_name: sidecar\n    static_configs: [{{targets: [{}]}}]\n{remote_write}",
-        targets.join(", ")
-    );
-    std::fs::write(folder.join("agent.yml"), config).context("write agent.yml")
+fn ends_stale(samples: &Samples) -> bool {
+    samples.last_key_value().is_some_and(|(_, bits)| f64::from_bits(*bits).is_nan())
+}
+
+fn write_targets(folder: &Path, targets: &[SocketAddr]) -> Result<()> {
+    let targets: Vec<String> = targets.iter().map(SocketAddr::to_string).collect();
+    let groups = serde_json::json!([{"targets": targets}]).to_string();
+    std::fs::write(folder.join("targets.json"), groups).context("write targets.json")
 }
 
 /// Prometheus as a server on a data directory.
