@@ -125,7 +125,7 @@ impl Head {
         &self.symbols
     }
 
-    /// All slots; vacant ones have reference 0. A slot keeps its series until [`Self::truncate`] runs.
+    /// All slots; vacant ones have reference 0. A slot keeps its series until [`Self::truncate_step`] runs.
     pub(crate) fn slots(&self) -> &[Series] {
         &self.series
     }

@@ -1,7 +1,7 @@
 //! Reads the records of one segment, page by page, checking every fragment.
 //!
 //! A file that does not end on a page boundary is read as if zeros followed. What an error means (a torn tail to
-//! repair, or corruption to refuse) is [`super::replay`]'s to decide.
+//! repair, or corruption to refuse) is [`mod@super::replay`]'s to decide.
 
 use std::fs::File;
 use std::io::Read;
