@@ -72,7 +72,12 @@ fn refusals_are_by_series_and_the_rest_is_stored() {
         ]
     );
     assert_eq!(outcome.worst(), Some(Reason::Invalid));
-    assert!(outcome.first.unwrap().starts_with("series 0: out of order sample: got 4000, the newest is at 5000 in a{"));
+    assert!(
+        outcome
+            .first
+            .unwrap()
+            .starts_with("series 0: out of order sample: got 4000, the newest is at 5000 in a{")
+    );
     // Before: a and b; now the last sample of a, and e.
     assert_eq!(tsdb.stats().counters.samples_appended, 4);
 }

@@ -57,7 +57,7 @@ proptest! {
             let path = dir.path().join(layout::segment_name(index));
             let (some, error) = read(&path);
             prop_assert!(error.is_none(), "{:?}", error);
-            prop_assert!(index == last || std::fs::metadata(&path).unwrap().len() % PAGE as u64 == 0);
+            prop_assert!(index == last || std::fs::metadata(&path).unwrap().len().is_multiple_of(PAGE as u64));
             back.extend(some);
         }
         prop_assert_eq!(back, records);
