@@ -29,7 +29,10 @@ async fn a_killed_sidecar_changes_no_answer_and_loses_nothing() -> Result<()> {
         let victim = kill % cluster.sidecars.len();
         tokio::time::sleep(Duration::from_millis(500)).await;
         cluster.sidecars[victim].process.kill9()?;
+        let answered = generator.ledger().successes();
         tokio::time::sleep(Duration::from_millis(1_000)).await;
+        let meanwhile = generator.ledger().successes() - answered;
+        ensure!(meanwhile > 0, "no write was answered while {victim} was dead");
         cluster.sidecars[victim].restart().await?;
         // One at a time: the next is not killed before Envoy has taken this one back.
         cluster.wait_all_healthy().await?;

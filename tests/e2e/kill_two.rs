@@ -28,9 +28,20 @@ async fn without_a_quorum_the_answer_is_503_and_retries_mend_it() -> Result<()> 
     generator.send_range(start, start + 10_000, 1_000, 1).await?;
     generator.ledger().expect_no_failure()?;
 
+    // Another tenant's series, so that these requests, which are never sent again, are told apart.
+    let sender = Sender::new(&cluster.envoy.write_url(), Some("frozen"));
+    for sidecar in &cluster.sidecars[1..] {
+        sidecar.process.stop()?;
+    }
+    let mut request = Vec::new();
+    wire::series(&mut request, &series("probe", 1)[0], &[(start, value(0, start))]);
+    let asked = Instant::now();
+    let answer = sender.post(wire::snappy(&request)).await;
+    ensure!(answer.code() == Some(503), "two that say nothing: {answer:?}");
+    ensure!(asked.elapsed() <= WRITE_TIMEOUT + SLACK, "the answer took {:?}", asked.elapsed());
+
     cluster.sidecars[1].process.kill9()?;
     cluster.sidecars[2].process.kill9()?;
-    // Another tenant's series, so that these requests, which are never sent again, are told apart.
     let sender = Sender::new(&cluster.envoy.write_url(), Some("prober"));
     for probe in 0..10 {
         let mut request = Vec::new();

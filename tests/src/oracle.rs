@@ -117,7 +117,11 @@ fn parse_lines(mut reader: impl BufRead) -> Result<Contents> {
             labels = parse_labels(labels_text).with_context(|| format!("odd labels {labels_text:?}"))?;
             labels_text.clone_into(&mut series);
         }
-        contents.add(&labels, timestamp.parse()?, value.parse()?)?;
+        let (timestamp, value) = (timestamp.parse()?, value.parse()?);
+        if contents.has(&labels, timestamp, value) {
+            bail!("{labels_text} has its sample at {timestamp} twice");
+        }
+        contents.add(&labels, timestamp, value)?;
     }
 }
 
