@@ -24,34 +24,45 @@ pub(crate) struct Contents {
     pub(crate) other_bytes: u64,
 }
 
+/// The longest list of refused series. A body can hold one for every two bytes; what refuses more of them answers
+/// without a list, which counts for all.
+pub(crate) const REFUSED_LISTED_MAX: usize = 100_000;
+
 /// What became of a request whose accepted part is durable.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// Refused series with the worst reason of each, in the order of the body.
+    /// Refused series with the worst reason of each, in the order of the body; the first
+    /// [`REFUSED_LISTED_MAX`] of them.
     pub(crate) refused: Vec<RefusedSeries>,
+    /// How many series were refused.
+    pub(crate) refused_count: u64,
+    /// The worst reason among them.
+    pub(crate) worst: Option<Reason>,
     /// The first refusal, for people.
     pub(crate) first: Option<String>,
+    last: Option<u32>,
 }
 
 impl Outcome {
-    /// The worst reason among all refused series.
-    pub(crate) fn worst(&self) -> Option<Reason> {
-        self.refused.iter().map(RefusedSeries::reason).max_by_key(|reason| severity(*reason))
-    }
-
     fn refuse(&mut self, index: u32, reason: Reason, message: impl FnOnce() -> String) {
         if self.first.is_none() {
             let mut message = format!("series {index}: {}", message());
             truncate(&mut message, MESSAGE_BYTES_MAX);
             self.first = Some(message);
         }
-        match self.refused.last_mut() {
-            Some(last) if last.index == index => {
-                if severity(reason) > severity(last.reason()) {
-                    last.set_reason(reason);
-                }
+        if self.worst.is_none_or(|worst| severity(reason) > severity(worst)) {
+            self.worst = Some(reason);
+        }
+        let again = self.last.replace(index) == Some(index);
+        self.refused_count += u64::from(!again);
+        if !again {
+            if self.refused.len() < REFUSED_LISTED_MAX {
+                self.refused.push(RefusedSeries { index, reason: reason.into() });
             }
-            _ => self.refused.push(RefusedSeries { index, reason: reason.into() }),
+        } else if let Some(known) = self.refused.last_mut().filter(|known| known.index == index)
+            && severity(reason) > severity(known.reason())
+        {
+            known.set_reason(reason);
         }
     }
 }

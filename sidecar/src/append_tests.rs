@@ -71,7 +71,7 @@ fn refusals_are_by_series_and_the_rest_is_stored() {
             (6, Reason::Invalid),
         ]
     );
-    assert_eq!(outcome.worst(), Some(Reason::Invalid));
+    assert_eq!(outcome.worst, Some(Reason::Invalid));
     assert!(
         outcome
             .first
@@ -140,4 +140,13 @@ fn long_messages_are_cut() {
     let mut message = "ä".repeat(MESSAGE_BYTES_MAX);
     truncate(&mut message, MESSAGE_BYTES_MAX - 1);
     assert!(message.ends_with('…') && message.len() <= MESSAGE_BYTES_MAX + 2);
+}
+
+#[test]
+fn a_flood_of_refusals_is_counted_and_not_listed() {
+    let (_dir, tsdb) = tsdb();
+    let series = REFUSED_LISTED_MAX + 7;
+    let outcome = append(&[0x0a, 0x00].repeat(series), &tsdb).unwrap();
+    assert_eq!((outcome.refused_count, outcome.refused.len()), (series as u64, REFUSED_LISTED_MAX));
+    assert_eq!(outcome.worst, Some(Reason::Invalid));
 }

@@ -1,4 +1,4 @@
-//! When blocks are cut, old blocks deleted and the WAL synced.
+//! When blocks are cut, old blocks deleted, the WAL synced, and a storage that failed opened anew.
 //!
 //! One loop for all tenants, one cut at a time: a cut costs CPU and disk, and writes go on beside it. A cut that
 //! fails is tried again with growing pauses, for that tenant alone. How a block is cut is the storage's business.
@@ -23,6 +23,9 @@ use crate::tenants::Tenants;
 const TICK: Duration = Duration::from_secs(1);
 /// How often a tenant's retention is applied, besides after each cut.
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
+/// Between two attempts to mend a storage whose log could not be written, by opening it anew: a disk stays full for
+/// a while.
+const REOPEN_EVERY: Duration = Duration::from_secs(10);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
@@ -52,6 +55,7 @@ struct Schedule {
     cut_at: Instant,
     pauses: ExponentialBackoff,
     retention_at: Instant,
+    reopen_at: Instant,
 }
 
 impl Flush {
@@ -88,7 +92,16 @@ impl Flush {
             cut_at: now,
             pauses: pauses(),
             retention_at: now,
+            reopen_at: now,
         });
+        if tsdb.is_broken() {
+            if schedule.reopen_at <= now {
+                schedule.reopen_at = now + REOPEN_EVERY;
+                tracing::error!(%tenant, "the storage failed and is opened anew");
+                self.tenants.reopen(tenant);
+            }
+            return;
+        }
         let mut retention_due = schedule.retention_at <= now;
         if schedule.cut_at <= now {
             match cut_all(tenant, tsdb, &self.metrics, stop).await {

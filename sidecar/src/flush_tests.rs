@@ -76,3 +76,42 @@ async fn a_cut_wakes_the_shipper() {
     stop.cancel();
     running.await.unwrap();
 }
+
+/// A log that could not be written is opened anew, and writes go on, without a restart.
+#[tokio::test]
+async fn a_failed_storage_is_opened_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (metrics, _) = Metrics::new();
+    let data = crate::data_dir::DataDir::lock(dir.path()).unwrap();
+    let options = Options { wal_segment_bytes: 1, ..Options::default() };
+    let tenants = Tenants::start(data, options, tenant(), Arc::clone(&metrics)).unwrap();
+    tenants.replayed().await;
+    let broken = Arc::clone(&tenants.open()[0].1);
+    // Where the next segment belongs stands a directory.
+    let obstacle = dir.path().join("acme/wal/00000001");
+    std::fs::create_dir(&obstacle).unwrap();
+    let noise = |t: i64| {
+        let label = |name: &str, value: String| Label { name: name.to_owned(), value };
+        let labels = (0..300).map(|n| label(&format!("n{n}"), format!("{:x}", n * 7919 * (t + 3)))).collect();
+        let samples = vec![Sample { value: 1.0, timestamp: 1000 + t }];
+        let series = TimeSeries { labels, samples, ..TimeSeries::default() };
+        WriteRequest { timeseries: vec![series], metadata: Vec::new() }.encode_to_vec()
+    };
+    assert!((0..200).any(|t| append::append(&noise(t), &broken).is_err()));
+    std::fs::remove_dir(&obstacle).unwrap();
+
+    let flush =
+        Flush::new(Arc::clone(&tenants), Retention::Off, Arc::new(Notify::new()), Arc::clone(&metrics));
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(flush.run(stop.clone()));
+    let mended = loop {
+        match tenants.open().first() {
+            Some((_, tsdb)) if !Arc::ptr_eq(tsdb, &broken) => break Arc::clone(tsdb),
+            _ => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    };
+    assert!(append::append(&noise(1000), &mended).unwrap().refused.is_empty());
+    stop.cancel();
+    running.await.unwrap();
+    tenants.close().await;
+}

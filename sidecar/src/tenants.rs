@@ -170,6 +170,17 @@ impl Tenants {
         open
     }
 
+    /// Opens a tenant anew whose storage can acknowledge nothing any more. Nothing else may work on that storage
+    /// meanwhile, besides reading its blocks.
+    pub(crate) fn reopen(self: &Arc<Self>, tenant: &TenantId) {
+        let Some(slot) = self.read_slots(|slots| slots.get(tenant).cloned()) else { return };
+        if self.stop.is_cancelled() {
+            return;
+        }
+        slot.state.send_replace(State::Failed("its storage failed and is opened anew".into()));
+        self.tasks.spawn(Arc::clone(self).open_until_done(slot));
+    }
+
     /// The state of each tenant.
     pub(crate) fn states(&self) -> Vec<TenantState> {
         self.read_slots(|slots| {

@@ -133,6 +133,76 @@ fn many_threads_share_syncs_and_lose_nothing() {
 }
 
 #[test]
+fn appends_go_on_while_blocks_are_cut() {
+    const THREADS: usize = 4;
+    const STEPS: i64 = 1500;
+    let mut store = Store::new("cut-beside", small_segments());
+    let tsdb = &store.tsdb;
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    let cut = std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let done = &done;
+            scope.spawn(move || {
+                let series: Vec<_> =
+                    (0..20).map(|i| label_bytes(&labels(&format!("t{thread}"), i))).collect();
+                for step in 0..STEPS {
+                    let mut appender = tsdb.appender().unwrap();
+                    for bytes in &series {
+                        let id = appender.series(bytes).unwrap();
+                        appender.float(id, step * 60_000, step as f64).unwrap();
+                    }
+                    appender.commit().wait().unwrap();
+                    // Nobody runs ahead so far that the others' samples would be out of bounds.
+                    done.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    while (done.load(std::sync::atomic::Ordering::SeqCst) as i64) < step * THREADS as i64 {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+        }
+        let mut cut = 0;
+        while done.load(std::sync::atomic::Ordering::SeqCst) < THREADS * STEPS as usize {
+            cut += usize::from(tsdb.cut_block().unwrap().is_some());
+        }
+        cut
+    });
+    assert!(cut >= 8, "{cut} blocks");
+    for thread in 0..THREADS {
+        for i in 0..20 {
+            for step in 0..STEPS {
+                store.expected.add(&labels(&format!("t{thread}"), i), step * 60_000, step as f64).unwrap();
+            }
+        }
+    }
+    store.check("while blocks were cut");
+    let mut store = store.crash();
+    store.check("while blocks were cut, and a kill");
+    store.scratch.passed();
+}
+
+#[test]
+fn a_checkpoint_beside_the_segments_it_replaced_counts_once() {
+    let mut store = Store::new("checkpoint-kill", small_segments());
+    store.fill(40, 0, 3 * 3_600_000, 5_000);
+    let before = store.scratch.path().join("wal-before");
+    ringside_e2e::oracle::copy_tree(&store.dir.join("wal"), &before).unwrap();
+    store.fill(40, 3 * 3_600_000, 3 * 3_600_000 + 60_000, 5_000);
+    assert_eq!(store.cut_all(), 1);
+    // As if the kill came before the replaced segments were removed.
+    for entry in std::fs::read_dir(&before).unwrap() {
+        let entry = entry.unwrap();
+        let back = store.dir.join("wal").join(entry.file_name());
+        if !back.exists() {
+            std::fs::copy(entry.path(), back).unwrap();
+        }
+    }
+    let mut store = store.crash();
+    assert_eq!(store.tsdb.stats().wal_unknown_refs, 0);
+    store.check("with replaced segments");
+    store.scratch.passed();
+}
+
+#[test]
 fn a_closed_store_takes_nothing_and_opens_again() {
     let mut store = Store::new("closed", Options::default());
     store.fill(5, 0, RANGE / 10, 15_000);
@@ -151,16 +221,27 @@ fn a_log_that_cannot_be_written_stops_acknowledging() {
     // The next segment cannot be created where a directory has its name.
     let next: u64 = newest_segment(&store).file_name().unwrap().to_str().unwrap().parse::<u64>().unwrap() + 1;
     std::fs::create_dir(store.dir.join("wal").join(format!("{next:08}"))).unwrap();
+    let all: Vec<_> = (0..50).map(|i| labels("load", i)).collect();
     let error = (0..2000).find_map(|i| {
+        let (t, v) = (60_000 + i * 1000, (i * 7919 % 1013) as f64 / 7.0);
         let mut appender = store.tsdb.appender().unwrap();
-        for series in 0..50 {
-            let id = appender.series(&label_bytes(&labels("load", series))).unwrap();
-            appender.float(id, 60_000 + i * 1000, (i * 7919 % 1013) as f64 / 7.0).unwrap();
+        for series in &all {
+            let id = appender.series(&label_bytes(series)).unwrap();
+            appender.float(id, t, v).unwrap();
         }
-        appender.commit().wait().err()
+        let error = appender.commit().wait().err();
+        if error.is_none() {
+            all.iter().for_each(|series| store.expected.add(series, t, v).unwrap());
+        }
+        error
     });
     assert!(error.unwrap().to_string().starts_with("create "));
     assert!(matches!(store.tsdb.appender().map(drop), Err(Error::Poisoned(_))));
     assert!(store.tsdb.stats().poisoned);
+    std::fs::remove_dir(store.dir.join("wal").join(format!("{next:08}"))).unwrap();
+    let mut store = store.crash();
+    store.check("opened again: what was acknowledged, and no more");
+    store.fill(50, 3_000_000, 3_060_000, 15_000);
+    store.check("it takes writes again");
     store.scratch.passed();
 }

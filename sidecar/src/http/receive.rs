@@ -62,7 +62,7 @@ async fn handle(State(receive): State<Arc<Receive>>, request: Request) -> Respon
     let method = method_label(request.method());
     let list_wanted = request.headers().contains_key(HEADER_REFUSALS);
     let response = match receive.write(request).await {
-        Ok((contents, outcome)) => answer(contents, &outcome, list_wanted),
+        Ok((contents, outcome)) => answer(contents, outcome, list_wanted),
         Err(error) => {
             receive.log(&error);
             refuse(&error)
@@ -159,13 +159,13 @@ impl Receive {
 
     fn count(&self, tenant: &TenantId, contents: &Contents, outcome: &Outcome) {
         let m = &self.metrics;
-        let code = outcome.worst().map_or(StatusCode::OK, status_of).as_u16();
+        let code = outcome.worst.map_or(StatusCode::OK, status_of).as_u16();
         let labels = WriteLabels { code, tenant: tenant.clone() };
         m.write_timeseries.get_or_create(&labels).observe(f64::from(contents.series));
         m.write_samples.get_or_create(&labels).observe(contents.samples as f64);
         let labels = TenantLabels { tenant: tenant.clone() };
         for (family, amount) in [
-            (&m.series_refused, outcome.refused.len() as u64),
+            (&m.series_refused, outcome.refused_count),
             (&m.exemplars_dropped, contents.exemplars),
             (&m.metadata_bytes_dropped, contents.other_bytes),
         ] {
@@ -190,17 +190,18 @@ fn append_decoded(decoded: &Decoded, contents: &Contents, tsdb: &Tsdb) -> Result
 }
 
 /// 200, or the status of the worst refusal with the list of refused series where it was asked for.
-fn answer(contents: Contents, outcome: &Outcome, list_wanted: bool) -> Response {
-    let Some(worst) = outcome.worst() else { return StatusCode::OK.into_response() };
+fn answer(contents: Contents, outcome: Outcome, list_wanted: bool) -> Response {
+    let Some(worst) = outcome.worst else { return StatusCode::OK.into_response() };
     let message = format!(
         "{} of {} series refused, the others are stored; first refusal: {}",
-        outcome.refused.len(),
+        outcome.refused_count,
         contents.series,
         outcome.first.as_deref().unwrap_or("unknown")
     );
     let status = status_of(worst);
-    let mut response = if list_wanted {
-        let list = WriteRefused { message, series: outcome.refused.clone() };
+    let is_listed = outcome.refused.len() as u64 == outcome.refused_count;
+    let mut response = if list_wanted && is_listed {
+        let list = WriteRefused { message, series: outcome.refused };
         let content_type = HeaderValue::from_static(CONTENT_TYPE_REFUSED);
         (status, [(header::CONTENT_TYPE, content_type)], list.encode_to_vec()).into_response()
     } else {

@@ -13,6 +13,9 @@ const METADATA: u8 = 6;
 const HISTOGRAMS: std::ops::RangeInclusive<u8> = 7..=10;
 const V2: std::ops::RangeInclusive<u8> = 11..=13;
 
+/// An encoder keeps at most this much memory between requests.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
 /// What a record holds, by its first byte.
 #[derive(Debug)]
 pub(crate) enum Record<'a> {
@@ -146,9 +149,10 @@ impl SeriesEncoder {
         &self.bytes
     }
 
-    /// Starts anew and keeps the memory.
+    /// Starts anew and keeps the memory that a usual request needs.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
     }
 }
 
@@ -181,9 +185,10 @@ impl SamplesEncoder {
         &self.bytes
     }
 
-    /// Starts anew and keeps the memory.
+    /// Starts anew and keeps the memory that a usual request needs.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
     }
 }
 

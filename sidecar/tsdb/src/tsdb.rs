@@ -8,7 +8,7 @@ use ulid::Ulid;
 
 use crate::block::{self, Meta};
 use crate::error::Error;
-use crate::head::{Appender, Counters, Head, TruncateStep};
+use crate::head::{Appender, Counters, Head};
 use crate::wal::{self, Keep, Wal, WalSync};
 use crate::{cut, fs, layout, lock};
 
@@ -154,8 +154,7 @@ impl Tsdb {
 
     /// Drops everything before `mint` from the head and the WAL.
     fn truncate(&self, mint: i64) -> Result<(), Error> {
-        lock(&self.head)?.begin_truncate(mint);
-        let mut step = TruncateStep::default();
+        let mut step = lock(&self.head)?.begin_truncate(mint);
         while !step.done {
             step = lock(&self.head)?.truncate_step(mint, step);
         }
@@ -204,6 +203,14 @@ impl Tsdb {
         self.wal.close()
     }
 
+    /// True once nothing can be acknowledged until the tenant is opened again: a write of the WAL failed, or an
+    /// operation panicked.
+    pub fn is_broken(&self) -> bool {
+        matches!(self.wal.check(), Err(Error::Poisoned(_)))
+            || self.head.is_poisoned()
+            || self.maintenance.is_poisoned()
+    }
+
     /// Counts and sizes now.
     pub fn stats(&self) -> Stats {
         let (wal_segment, wal_segment_offset) = self.wal.end();
@@ -214,7 +221,7 @@ impl Tsdb {
             wal_torn_bytes: self.replayed.torn_bytes,
             wal_unknown_refs: self.replayed.unknown_refs,
             bad_blocks: self.bad_blocks.len() as u64,
-            poisoned: matches!(self.wal.check(), Err(Error::Poisoned(_))),
+            poisoned: self.is_broken(),
             ..Stats::default()
         };
         if let Ok(head) = lock(&self.head) {

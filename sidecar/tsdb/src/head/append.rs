@@ -5,12 +5,24 @@ use std::sync::MutexGuard;
 
 use super::{Head, series_key};
 use crate::error::{Error, Refusal};
-use crate::record::SamplesEncoder;
+use crate::record::{SamplesEncoder, SeriesEncoder};
 use crate::wal::{Position, Wal};
 
-/// A series found by [`Appender::series`]; means nothing to another appender.
+/// A series found by [`Appender::series`]. Good until the next call of that function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SeriesRef(u32);
+
+/// Stands for the appender's [`Fresh`] series.
+const FRESH: u32 = u32::MAX;
+
+/// A series that was not known. It is created by its first accepted sample, so that refused ones leave nothing.
+#[derive(Debug, Default)]
+struct Fresh {
+    /// Its canonical key.
+    key: Vec<u8>,
+    hash: u64,
+    slot: Option<u32>,
+}
 
 /// One request being appended. What it accepted is kept whether it is committed or dropped; only
 /// [`Pending::wait`] says that it is durable.
@@ -19,7 +31,8 @@ pub struct Appender<'a> {
     head: MutexGuard<'a, Head>,
     wal: &'a Wal,
     samples: SamplesEncoder,
-    created: Vec<u32>,
+    created: SeriesEncoder,
+    fresh: Fresh,
     /// Samples older than this are out of bounds.
     oldest_ms: i64,
     /// Samples newer than this are too far in the future.
@@ -46,12 +59,13 @@ impl Pending<'_> {
 impl<'a> Appender<'a> {
     pub(crate) fn new(mut head: MutexGuard<'a, Head>, wal: &'a Wal, newest_ms: i64) -> Self {
         let samples = std::mem::take(&mut head.samples_record);
+        let created = std::mem::take(&mut head.series_record);
         let oldest_ms = head.oldest_accepted();
-        Self { head, wal, samples, created: Vec::new(), oldest_ms, newest_ms, queued: false }
+        Self { head, wal, samples, created, fresh: Fresh::default(), oldest_ms, newest_ms, queued: false }
     }
 
-    /// Finds or creates the series with these labels: a run of remote-write 1.0 label fields. Sorted, shortest
-    /// encodings of a known series are found by their hash without being decoded.
+    /// Finds the series with these labels, a run of remote-write 1.0 label fields, or prepares to create it. Sorted,
+    /// shortest encodings of a known series are found by their hash without being decoded.
     #[inline]
     pub fn series(&mut self, label_bytes: &[u8]) -> Result<SeriesRef, Refusal> {
         let hash = self.head.hasher.hash(label_bytes);
@@ -61,30 +75,39 @@ impl<'a> Appender<'a> {
         }
     }
 
-    /// Decodes the labels, and creates the series if no other encoding of them is known.
+    /// Decodes the labels, and looks again by their canonical encoding.
     #[cold]
     fn resolve(&mut self, label_bytes: &[u8]) -> Result<SeriesRef, Refusal> {
         let labels = series_key::parse(label_bytes)?;
-        let head = &mut *self.head;
-        let mut key = std::mem::take(&mut head.key);
-        key.clear();
-        series_key::encode(&labels, &mut key);
-        let hash = head.hasher.hash(&key);
-        let found = head.find(hash, &key);
-        head.key = key;
-        if let Some(slot) = found {
-            return Ok(SeriesRef(slot));
+        let fresh = &mut self.fresh;
+        fresh.key.clear();
+        series_key::encode(&labels, &mut fresh.key);
+        fresh.hash = self.head.hasher.hash(&fresh.key);
+        fresh.slot = self.head.find(fresh.hash, &fresh.key);
+        Ok(SeriesRef(fresh.slot.unwrap_or(FRESH)))
+    }
+
+    /// Creates the fresh series, unless an earlier sample has done so.
+    fn create_fresh(&mut self) -> Result<u32, Refusal> {
+        if let Some(slot) = self.fresh.slot {
+            return Ok(slot);
         }
+        let labels = series_key::parse(&self.fresh.key)?;
+        let head = &mut *self.head;
         let reference = head.next_ref;
         head.next_ref += 1;
-        let slot = head.create(reference, hash, &labels);
-        self.created.push(slot);
-        Ok(SeriesRef(slot))
+        let slot = head.create(reference, self.fresh.hash, &labels);
+        self.created.push(reference, labels.len(), labels);
+        self.fresh.slot = Some(slot);
+        Ok(slot)
     }
 
     /// Stores a float sample. A sample that is stored already with the same bits is accepted and not stored again.
     #[inline]
     pub fn float(&mut self, series: SeriesRef, t_ms: i64, value: f64) -> Result<(), Refusal> {
+        if series.0 == FRESH {
+            return self.float_fresh(t_ms, value);
+        }
         let head = &mut *self.head;
         let Some(entry) = head.series.get_mut(series.0 as usize) else { return Ok(()) };
         let newer = entry.last().is_none_or(|(last, _)| t_ms > last);
@@ -99,12 +122,30 @@ impl<'a> Appender<'a> {
         Ok(())
     }
 
+    #[cold]
+    fn float_fresh(&mut self, t_ms: i64, value: f64) -> Result<(), Refusal> {
+        let refusal = if t_ms > self.newest_ms {
+            Refusal::TooFarInFuture { t_ms, bound_ms: self.newest_ms }
+        } else if t_ms < self.oldest_ms {
+            Refusal::OutOfBounds { t_ms, bound_ms: self.oldest_ms }
+        } else {
+            let slot = self.create_fresh()?;
+            return self.float(SeriesRef(slot), t_ms, value);
+        };
+        self.head.counters.out_of_bounds += 1;
+        Err(refusal)
+    }
+
     /// Tells a harmless repetition from a sample that cannot be stored.
     #[cold]
     fn judge(&mut self, series: SeriesRef, t_ms: i64, value: f64) -> Result<(), Refusal> {
         let head = &mut *self.head;
         let Some(entry) = head.series.get(series.0 as usize) else { return Ok(()) };
-        let stored = entry.value_at(t_ms);
+        // The newest sample again is the usual repetition, and needs no chunk to be read.
+        let stored = match entry.last() {
+            Some((last_ms, bits)) if last_ms == t_ms => Some(bits),
+            _ => entry.value_at(t_ms),
+        };
         if stored == Some(value.to_bits()) {
             head.counters.duplicates += 1;
             return Ok(());
@@ -129,26 +170,14 @@ impl<'a> Appender<'a> {
         Pending { wal, position }
     }
 
-    /// Queues the records: series that got a sample, then samples. Series that got none are forgotten.
+    /// Queues the records: new series, then samples.
     fn queue(&mut self) -> Position {
         self.queued = true;
-        let head = &mut *self.head;
-        let mut record = std::mem::take(&mut head.series_record);
-        record.clear();
-        for slot in std::mem::take(&mut self.created) {
-            let Some(series) = head.series.get(slot as usize) else { continue };
-            if series.last().is_none() {
-                let reference = series.reference;
-                head.remove(slot as usize, i64::MIN);
-                head.retired.remove(&reference);
-                continue;
-            }
-            record.push(series.reference, series.labels.len(), head.labels(series));
-        }
-        let position = self.wal.queue([record.bytes(), self.samples.bytes()]);
-        head.series_record = record;
+        let position = self.wal.queue([self.created.bytes(), self.samples.bytes()]);
+        self.created.clear();
         self.samples.clear();
-        head.samples_record = std::mem::take(&mut self.samples);
+        self.head.series_record = std::mem::take(&mut self.created);
+        self.head.samples_record = std::mem::take(&mut self.samples);
         position
     }
 }

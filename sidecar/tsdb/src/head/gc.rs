@@ -14,17 +14,13 @@ pub(crate) struct TruncateStep {
     pub(crate) done: bool,
 }
 
-impl Default for TruncateStep {
-    fn default() -> Self {
-        Self { next: 0, oldest: i64::MAX, done: false }
-    }
-}
-
 impl Head {
-    /// From now on nothing older than `mint` is accepted or reported.
-    pub(crate) fn begin_truncate(&mut self, mint: i64) {
+    /// From now on nothing older than `mint` is accepted or reported. Returns where to begin.
+    pub(crate) fn begin_truncate(&mut self, mint: i64) -> TruncateStep {
         self.min_valid = self.min_valid.max(mint);
         self.mint = self.mint.max(mint);
+        // What is appended while slots are looked at is not older than this.
+        TruncateStep { next: 0, oldest: self.oldest_accepted(), done: false }
     }
 
     /// Drops chunks that end before `mint`, and series left empty, in some slots; the lock need not be held for
@@ -48,8 +44,7 @@ impl Head {
     /// Ends a truncation: the oldest time rises to what the series really hold, but not past what may still be
     /// appended, and expired references go.
     pub(crate) fn end_truncate(&mut self, mint: i64, step: &TruncateStep) {
-        self.mint =
-            if self.by_key.is_empty() { i64::MAX } else { step.oldest.min(self.oldest_accepted()).max(mint) };
+        self.mint = if self.by_key.is_empty() { i64::MAX } else { step.oldest.max(mint) };
         self.retired.retain(|_, expiry| *expiry >= mint);
     }
 

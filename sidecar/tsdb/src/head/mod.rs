@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use hashbrown::HashTable;
 
 pub use append::{Appender, Pending, SeriesRef};
-pub(crate) use gc::{SLOTS_PER_STEP, TruncateStep};
+pub(crate) use gc::SLOTS_PER_STEP;
 use series::range_end;
 pub(crate) use series::{Chunk, Series};
 pub use series_key::display_series;
@@ -99,10 +99,13 @@ impl Head {
         (self.mint <= self.maxt).then_some((self.mint, self.maxt))
     }
 
-    /// The end of the block that is due: the head spans one and a half ranges.
+    /// The range of the block that is due: the head spans one and a half ranges, and nothing can be appended before
+    /// the block's end any more.
     pub(crate) fn due(&self) -> Option<(i64, i64)> {
         let (mint, maxt) = self.time_range()?;
-        (maxt.saturating_sub(mint) > self.range / 2 * 3).then(|| (mint, range_end(mint, self.range)))
+        let end = range_end(mint, self.range);
+        (maxt.saturating_sub(mint) > self.range / 2 * 3 && end <= self.oldest_accepted())
+            .then_some((mint, end))
     }
 
     /// The oldest time that a sample may have now.
@@ -145,7 +148,7 @@ impl Head {
         let slot = match self.find(hash, &key) {
             Some(slot) => {
                 if self.series.get(slot as usize).is_some_and(|series| series.reference != reference) {
-                    self.retired.insert(reference, i64::MIN);
+                    self.retired.entry(reference).or_insert(i64::MIN);
                 }
                 slot
             }

@@ -37,14 +37,25 @@ pub(crate) fn replay(dir: &Path, head: &mut Head) -> Result<Replayed, Error> {
     for (position, path) in segments.iter().enumerate() {
         let mut reader = SegmentReader::open(path)?;
         match replay_segment(&mut reader, path, head, &mut done) {
-            Err(Error::Corrupt { .. }) if position == newest => {
-                done.torn_bytes = cut_tail(path, reader.good_offset())?;
+            // A record that cannot be decoded was read whole, so what is good ends before it.
+            Err(Error::Corrupt { offset, .. }) if position == newest => {
+                done.torn_bytes = cut_tail(path, reader.good_offset().min(offset))?;
             }
             other => other?,
         }
         done.next_segment += 1;
     }
+    if let Some(path) = segments.last() {
+        sync(path)?;
+    }
     Ok(done)
+}
+
+/// What was replayed may have been written and not synced when the process ended. From here on it counts as stored,
+/// and a repetition of it is acknowledged, so it must be durable.
+fn sync(path: &Path) -> Result<(), Error> {
+    let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
+    file.sync_all().map_err(Error::io("fsync", path))
 }
 
 /// The segments from `first` on, which must be without a gap; older ones are removed.

@@ -72,6 +72,9 @@ impl SegmentWriter {
         } else {
             self.framer.frame(bytes, flag, &mut self.buffer);
         }
+        if room > BUFFER_BYTES_MAX {
+            self.compressed = Vec::new();
+        }
         if self.buffer.len() >= BUFFER_BYTES_MAX { self.flush() } else { Ok(()) }
     }
 
@@ -79,6 +82,7 @@ impl SegmentWriter {
     pub(super) fn flush(&mut self) -> Result<(), Error> {
         self.file.write_all(&self.buffer).map_err(Error::io("write", &self.path))?;
         self.buffer.clear();
+        self.buffer.shrink_to(2 * BUFFER_BYTES_MAX);
         Ok(())
     }
 
@@ -103,6 +107,13 @@ impl SegmentWriter {
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         self.framer.pad(&mut self.buffer);
         self.sync()
+    }
+
+    /// Takes back what a failed write or sync left in the open segment behind `offset`: nobody was told that it is
+    /// stored, and after a failed sync the device may not have what the operating system still shows. Best effort.
+    pub(super) fn take_back(&mut self, offset: u64) {
+        self.buffer.clear();
+        let _ = self.file.set_len(offset).and_then(|()| self.file.sync_all());
     }
 
     /// Bytes in the open segment, written or about to be.

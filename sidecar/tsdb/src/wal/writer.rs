@@ -171,9 +171,13 @@ impl Wal {
         drop(queue);
 
         let mut segment = self.segment.lock().unwrap_or_else(PoisonError::into_inner);
+        let (index_before, offset_before) = (segment.index(), segment.offset());
         let result =
             batch.records().try_for_each(|record| segment.write(record)).and_then(|()| then(&mut segment));
         let (index, offset) = (segment.index(), segment.offset());
+        if result.is_err() && index == index_before {
+            segment.take_back(offset_before);
+        }
         drop(segment);
         batch.clear();
 
