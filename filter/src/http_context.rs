@@ -8,6 +8,7 @@ use std::rc::Rc;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, MapType};
+use ringside_filter_core::metadata::{self, Unreadable};
 use ringside_filter_core::{Admission, Event, Head, Lookup, RequestId, Response, TenantId};
 
 use crate::effects::Worker;
@@ -129,11 +130,8 @@ fn header(name: &str) -> Option<Vec<u8>> {
 fn lookup(wanted: Lookup<'_>) -> Option<Vec<u8>> {
     match wanted {
         Lookup::Header(name) => header(name),
-        Lookup::Metadata(place, key) => {
-            let mut path = place.property_path().to_vec();
-            path.push(key);
-            // Metadata that is there but unreadable must not count as absent.
-            hostcalls::get_property(path).unwrap_or_else(|_| Some(Vec::new()))
-        }
+        Lookup::Metadata(place, key) => metadata::value(place, key, |path| {
+            hostcalls::get_property(path.to_vec()).map_err(|_| Unreadable)
+        }),
     }
 }

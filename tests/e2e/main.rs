@@ -8,4 +8,5 @@ mod kill_two;
 mod placement;
 mod prometheus_reads;
 mod slow_replica;
+mod tenants;
 mod write_path;

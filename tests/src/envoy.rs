@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::http::{self, Metrics};
 use crate::process::{Process, Spec};
-use crate::{ports, tools};
+use crate::{ports, tools, wait};
 
 /// Envoy with the filter.
 pub struct Envoy {
@@ -23,6 +23,16 @@ impl Envoy {
     /// Renders the bootstrap from `hashrings.json` in `folder` with further flags for `render`, and
     /// starts it.
     pub async fn start(folder: &Path, hashrings: &str, flags: &[String]) -> Result<Self> {
+        Self::start_edited(folder, hashrings, flags, |_| Ok(())).await
+    }
+
+    /// The same with a change of the rendered bootstrap, as a user makes who adds what `render` has no flag for.
+    pub async fn start_edited(
+        folder: &Path,
+        hashrings: &str,
+        flags: &[String],
+        edit: impl FnOnce(&mut String) -> Result<()>,
+    ) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         std::fs::write(folder.join("hashrings.json"), hashrings)?;
         let (listener, admin) = (ports::reserve()?, ports::reserve()?);
@@ -37,6 +47,10 @@ impl Envoy {
         if !rendered.status.success() {
             bail!("ringside hashring render: {}", String::from_utf8_lossy(&rendered.stderr));
         }
+        let bootstrap = folder.join("envoy.yaml");
+        let mut text = std::fs::read_to_string(&bootstrap)?;
+        edit(&mut text)?;
+        std::fs::write(&bootstrap, text)?;
         let mut process = Process::start(Spec {
             name: "envoy".to_owned(),
             program: tools::envoy()?,
@@ -62,6 +76,20 @@ impl Envoy {
     /// Envoy's own statistics, the filter's among them.
     pub async fn metrics(&self) -> Result<Metrics> {
         Metrics::scrape(&format!("http://{}/stats/prometheus", self.admin)).await
+    }
+
+    /// Waits until no request to a sidecar is under way: the slowest replica has answered too.
+    pub async fn wait_idle(&self) -> Result<()> {
+        let url = format!("http://{}/stats?filter=upstream_rq_active", self.admin);
+        wait::eventually("the answers of the slowest replicas", async || {
+            let page = http::get_ok(&url).await?;
+            let busy: Vec<&str> = page.lines().filter(|line| !line.ends_with(": 0")).collect();
+            if !busy.is_empty() {
+                bail!("under way: {busy:?}");
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// An error unless Envoy sends requests to every sidecar: none is ejected or failed its check.

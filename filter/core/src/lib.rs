@@ -15,6 +15,7 @@ pub mod backlog;
 pub mod config;
 pub mod fanout;
 pub mod layout;
+pub mod metadata;
 pub mod quorum;
 pub mod reply;
 pub mod request;
