@@ -11,6 +11,7 @@
 pub mod labels;
 mod parts;
 pub mod remote_write;
+pub mod settings;
 pub mod tenant;
 mod wire;
 
@@ -38,3 +39,6 @@ pub const WRITE_PATHS: [&str; 3] = ["/api/v1/receive", "/api/v1/write", "/api/v1
 
 /// Default ceiling of a decompressed request body, in bytes.
 pub const DECODED_BYTES_MAX: usize = 32 << 20;
+
+/// Most labels that a sidecar takes of a series. Where a series with more of them goes does not matter.
+pub const LABELS_MAX: usize = 1_000;

@@ -4,19 +4,17 @@
 //!
 //! Invariant: a [`Config`] exists only if every bound holds; the error names the field and the bound.
 
+use std::ops::RangeInclusive;
+
 use ringside_hashring::{ConfigError as RingError, Hashrings};
 use ringside_proto::DECODED_BYTES_MAX;
+use ringside_proto::settings::{
+    BODY_BYTES, REPLICATION_FACTOR, TIMEOUT_MS, is_header_name, late_write_timeout_ms,
+};
 use ringside_proto::tenant::TenantError;
 use serde::Deserialize;
 
 use crate::tenant::TenantId;
-
-/// Bounds of the timeouts, in milliseconds. Zero would mean "never" to Envoy.
-const TIMEOUT_MS: (u64, u64) = (10, 300_000);
-/// Bounds of the sizes of a body, in bytes. The upper one keeps the memory of one request well below the GiB
-/// that Envoy gives a module.
-const BODY_BYTES: (u64, u64) = (1 << 10, 64 << 20);
-const REPLICATION_FACTOR: (u64, u64) = (1, 16);
 
 /// A valid configuration.
 #[derive(Debug)]
@@ -103,9 +101,9 @@ impl Config {
         let replication_factor =
             bounded("replication_factor", raw.replication_factor, REPLICATION_FACTOR)? as usize;
         let write_timeout_ms = bounded("write_timeout_ms", raw.write_timeout_ms, TIMEOUT_MS)?;
-        let late = (write_timeout_ms, TIMEOUT_MS.1);
-        let late_write_timeout_ms = raw.late_write_timeout_ms.unwrap_or((3 * write_timeout_ms).min(late.1));
-        let late_write_timeout_ms = bounded("late_write_timeout_ms", late_write_timeout_ms, late)?;
+        let late = raw.late_write_timeout_ms.unwrap_or_else(|| late_write_timeout_ms(write_timeout_ms));
+        let late_write_timeout_ms =
+            bounded("late_write_timeout_ms", late, write_timeout_ms..=*TIMEOUT_MS.end())?;
         let body_bytes_max = bounded("body_bytes_max", raw.body_bytes_max, BODY_BYTES)? as usize;
         let decoded_bytes_max = bounded("decoded_bytes_max", raw.decoded_bytes_max, BODY_BYTES)? as usize;
         if !is_header_name(&raw.tenant_header) {
@@ -128,14 +126,12 @@ impl Config {
     }
 }
 
-fn bounded(field: &'static str, value: u64, (min, max): (u64, u64)) -> Result<u64, ConfigError> {
-    if (min..=max).contains(&value) { Ok(value) } else { Err(ConfigError::Bounds { field, value, min, max }) }
-}
-
-/// A token as HTTP defines it, so that a look-up by this name can succeed.
-fn is_header_name(name: &str) -> bool {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.len() <= 128 && name.bytes().all(token)
+fn bounded(field: &'static str, value: u64, bounds: RangeInclusive<u64>) -> Result<u64, ConfigError> {
+    if bounds.contains(&value) {
+        return Ok(value);
+    }
+    let (min, max) = bounds.into_inner();
+    Err(ConfigError::Bounds { field, value, min, max })
 }
 
 #[cfg(test)]

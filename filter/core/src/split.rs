@@ -13,8 +13,8 @@
 use std::rc::Rc;
 
 use ringside_hashring::{EndpointIndex, Hashring, SeriesHasher};
-use ringside_proto::WireError;
 use ringside_proto::remote_write::{TimeSeries, time_series};
+use ringside_proto::{LABELS_MAX, WireError};
 
 use self::groups::{Group, Groups};
 use crate::layout::Layout;
@@ -240,7 +240,8 @@ fn hash<'a>(
     Ok(hasher.finish_series())
 }
 
-/// As [`hash`], for labels that arrived in another order. Equal names keep their order.
+/// As [`hash`], for labels that arrived in another order. Equal names keep their order. More labels than a sidecar
+/// takes are not collected: whichever sidecars get the series, they refuse it.
 fn sorted_hash<'a>(
     hasher: &mut SeriesHasher,
     series: &TimeSeries<'a>,
@@ -249,11 +250,22 @@ fn sorted_hash<'a>(
     labels.clear();
     for label in series.labels() {
         let label = label?;
+        if labels.len() == LABELS_MAX {
+            return unsorted_hash(hasher, series);
+        }
         labels.push((label.name, label.value));
     }
     labels.sort_by_key(|(name, _)| *name);
     for (name, value) in labels {
         hasher.label(name, value);
+    }
+    Ok(hasher.finish_series())
+}
+
+fn unsorted_hash(hasher: &mut SeriesHasher, series: &TimeSeries<'_>) -> Result<u64, WireError> {
+    for label in series.labels() {
+        let label = label?;
+        hasher.label(label.name, label.value);
     }
     Ok(hasher.finish_series())
 }

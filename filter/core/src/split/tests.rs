@@ -7,8 +7,10 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use std::collections::BTreeMap;
 
 use prost::Message as _;
-use ringside_hashring::{Endpoint, Hashring, series_hash};
+use ringside_hashring::{Endpoint, Hashring, SeriesHasher, series_hash};
+use ringside_proto::LABELS_MAX;
 use ringside_proto::prometheus::{Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
+use ringside_proto::remote_write::time_series;
 
 use super::{BodyError, Form, Plan, SERIES_MAX, Splitter};
 
@@ -232,6 +234,34 @@ fn the_number_of_series_is_bounded() {
     };
     assert!(empty_series(SERIES_MAX).is_ok());
     assert_eq!(empty_series(SERIES_MAX + 1).unwrap_err(), BodyError::TooManySeries { max: SERIES_MAX });
+}
+
+#[test]
+fn labels_beyond_what_a_sidecar_takes_are_not_collected() {
+    let unsorted = |more: usize| {
+        let mut inner = vec![0x0a, 3, 0x0a, 1, b'a'];
+        inner.extend([0x0a, 0].repeat(more));
+        let mut raw = vec![0x0a];
+        prost::encode_length_delimiter(inner.len(), &mut raw).unwrap();
+        raw.extend(inner);
+        raw
+    };
+    for (more, is_sorted) in [(LABELS_MAX - 1, true), (LABELS_MAX, false), (1_000_000, false)] {
+        let raw = unsorted(more);
+        let series = time_series(&raw).next().unwrap().unwrap();
+        let mut labels: Vec<_> = series.labels().map(|l| l.map(|l| (l.name, l.value)).unwrap()).collect();
+        if is_sorted {
+            labels.sort_by_key(|(name, _)| *name);
+        }
+        let mut collected = Vec::new();
+        let hash = super::hash(&mut SeriesHasher::new("t"), &series, &mut collected).unwrap();
+        assert_eq!(hash, series_hash("t", labels), "{more}");
+        assert!(collected.capacity() <= 2 * LABELS_MAX, "{}", collected.capacity());
+    }
+
+    let body = snap::raw::Encoder::new().compress_vec(&unsorted(1_000_000)).unwrap();
+    let plan = Splitter::default().plan(&ring(5), "t", body, 32 << 20).unwrap();
+    assert_eq!(plan.parts.len(), 3, "its replicas refuse it");
 }
 
 #[test]

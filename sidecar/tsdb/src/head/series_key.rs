@@ -14,7 +14,7 @@ pub(super) type Labels<'a> = Vec<(&'a [u8], &'a [u8])>;
 
 /// Most labels that a series may have. These three bounds are far beyond any use; what a tenant may do is for the
 /// limits above the storage to say. They hold for new series only, never at replay.
-const LABELS_MAX: usize = 1_000;
+const LABELS_MAX: usize = ringside_proto::LABELS_MAX;
 /// Longest label name, in bytes.
 const NAME_BYTES_MAX: usize = 4 << 10;
 /// Longest label value, in bytes.
