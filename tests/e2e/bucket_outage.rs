@@ -27,7 +27,7 @@ async fn an_outage_of_the_bucket_costs_nothing() -> Result<()> {
 
     let generator = Generator::new(&cluster.envoy.write_url(), Load::new(TENANT, "load", 100));
     let start = clock::aligned(SPAN, BLOCK_RANGE)?;
-    generator.send_range(start, start + SPAN, MINUTE, 5).await?;
+    cluster.write_settled(&generator, start, start + SPAN, MINUTE, 5).await?;
     for sidecar in &cluster.sidecars {
         wait::eventually("the cut of the blocks, and failing uploads", async || {
             ensure!(local_blocks(sidecar)?.len() == BLOCKS, "blocks: {:?}", local_blocks(sidecar)?);
@@ -39,7 +39,7 @@ async fn an_outage_of_the_bucket_costs_nothing() -> Result<()> {
         .await?;
     }
     // The head goes on as if nothing were.
-    generator.send_range(start + SPAN, start + SPAN + 10 * MINUTE, MINUTE, 1).await?;
+    cluster.write_settled(&generator, start + SPAN, start + SPAN + 10 * MINUTE, MINUTE, 1).await?;
     generator.ledger().expect_no_failure()?;
 
     cluster.s3()?.restart().await?;

@@ -19,7 +19,7 @@ async fn every_series_is_where_the_ring_says() -> Result<()> {
     let mut sets = BTreeSet::new();
     for tenant in ["team-a", "team-b"] {
         let generator = Generator::new(&cluster.envoy.write_url(), Load::new(tenant, "load", 600));
-        generator.send_range(start, start + 10 * MINUTE, MINUTE, 2).await?;
+        cluster.write_settled(&generator, start, start + 10 * MINUTE, MINUTE, 2).await?;
         let ledger = generator.ledger().clone();
         ledger.expect_no_failure()?;
         let acknowledged = ledger.everything_acknowledged();

@@ -37,7 +37,7 @@ async fn what_was_acknowledged_is_what_is_stored() -> Result<()> {
 
     let generator = Generator::new(&cluster.envoy.write_url(), Load::new(TENANT, "load", 160));
     let start = clock::aligned(SPAN, BLOCK_RANGE)?;
-    generator.send_range(start, start + SPAN, MINUTE, 5).await?;
+    cluster.write_settled(&generator, start, start + SPAN, MINUTE, 5).await?;
     let acknowledged = {
         let ledger = generator.ledger();
         ledger.expect_no_failure()?;
@@ -111,6 +111,7 @@ async fn the_same_samples_twice_are_stored_once() -> Result<()> {
     // The last step again is a retry after a lost answer; it is no error.
     for step in [0, 1, 2, 2, 3, 3, 3] {
         generator.send(&[start + step * MINUTE]).await?;
+        cluster.envoy.wait_idle().await?;
     }
     let acknowledged: Contents = {
         let ledger = generator.ledger();

@@ -8,6 +8,7 @@ use ringside_hashring::Hashrings;
 
 use crate::contents::Labels;
 use crate::envoy::Envoy;
+use crate::generator::Generator;
 use crate::s3::S3;
 use crate::sidecar::{Setup, Sidecar};
 use crate::wait;
@@ -65,6 +66,25 @@ impl Cluster {
         let cluster = Self { sidecars, envoy, s3, rings, folder: folder.to_owned() };
         cluster.wait_all_healthy().await?;
         Ok(cluster)
+    }
+
+    /// Sends a range as [`Generator::send_range`] does, each request only after all replicas have the one
+    /// before, as with any scrape interval. Without that a replica may get two samples of a series in
+    /// the wrong order and refuse one; the other replicas make the quorum.
+    pub async fn write_settled(
+        &self,
+        generator: &Generator,
+        from: i64,
+        to: i64,
+        step_ms: i64,
+        per_request: i64,
+    ) -> Result<()> {
+        for first in (from..to).step_by(usize::try_from(step_ms * per_request)?) {
+            let end = to.min(first + step_ms * per_request);
+            generator.send_range(first, end, step_ms, usize::try_from(per_request)?).await?;
+            self.envoy.wait_idle().await?;
+        }
+        Ok(())
     }
 
     /// Waits until Envoy would send to every sidecar.
