@@ -2,20 +2,18 @@
 //! of, and writes it, at once or not at all.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use ringside_hashring::Hashrings;
+use ringside_proto::settings::{BODY_BYTES, REPLICATION_FACTOR, TIMEOUT_MS, is_header_name};
 use ringside_proto::{DECODED_BYTES_MAX, tenant};
 
 use super::bootstrap::{Bootstrap, Plugin, Upstream, UpstreamKind};
 use super::{parse, read};
-
-/// Bounds of the filter's own settings, so that a bootstrap which it would refuse is not written.
-const WRITE_TIMEOUT_MS: std::ops::RangeInclusive<u128> = 10..=300_000;
-const BODY_BYTES: std::ops::RangeInclusive<u64> = 1 << 10..=128 << 20;
 
 /// A heap smaller than some of the largest bodies would refuse them all.
 const HEAP_BODIES_MIN: u64 = 4;
@@ -75,9 +73,11 @@ pub(super) fn run(flags: &RenderFlags) -> anyhow::Result<String> {
 }
 
 fn bootstrap(flags: &RenderFlags) -> anyhow::Result<Bootstrap> {
-    let write_timeout_ms = flags.write_timeout.as_millis();
-    ensure!(WRITE_TIMEOUT_MS.contains(&write_timeout_ms), "--write-timeout must be 10ms to 300s");
-    ensure!(BODY_BYTES.contains(&flags.body_bytes_max), "--body-bytes-max must be 1024 to 134217728");
+    let write_timeout_ms = u64::try_from(flags.write_timeout.as_millis()).unwrap_or(u64::MAX);
+    bounded("--write-timeout, in ms,", write_timeout_ms, &TIMEOUT_MS)?;
+    bounded("--body-bytes-max", flags.body_bytes_max, &BODY_BYTES)?;
+    bounded("--replication-factor", flags.replication_factor as u64, &REPLICATION_FACTOR)?;
+    ensure!(is_header_name(&flags.tenant_header), "--tenant-header must be the name of an HTTP header");
     ensure!(
         flags.heap_bytes_max >= HEAP_BODIES_MIN * flags.body_bytes_max,
         "--heap-bytes-max must hold {HEAP_BODIES_MIN} bodies of --body-bytes-max at least"
@@ -97,12 +97,18 @@ fn bootstrap(flags: &RenderFlags) -> anyhow::Result<Bootstrap> {
             replication_factor: flags.replication_factor,
             tenant_header: flags.tenant_header.clone(),
             default_tenant: flags.default_tenant.clone(),
-            write_timeout_ms: write_timeout_ms as u64,
+            write_timeout_ms,
             body_bytes_max: flags.body_bytes_max,
         },
         upstreams: upstreams(&rings, flags.upstream_port)?,
         upstream: flags.upstream,
     })
+}
+
+/// Refuses what the filter would refuse, so that a bootstrap with it is not written.
+fn bounded(flag: &str, value: u64, bounds: &RangeInclusive<u64>) -> anyhow::Result<()> {
+    ensure!(bounds.contains(&value), "{flag} must be {} to {}", bounds.start(), bounds.end());
+    Ok(())
 }
 
 /// One upstream for each address of any ring, in the order of the file.

@@ -1,5 +1,6 @@
 //! What render writes: the committed example, every form of an address, and refusals.
 
+use ringside_filter_core::Config;
 use serde_json::Value;
 
 use super::*;
@@ -45,6 +46,17 @@ fn rendered(hashrings: &str, further: &[&str]) -> anyhow::Result<String> {
 
 fn yaml(text: &str) -> Value {
     serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn manager(bootstrap: &Value) -> &Value {
+    let listener = &bootstrap["static_resources"]["listeners"][0];
+    &listener["filter_chains"][0]["filters"][0]["typed_config"]
+}
+
+/// The filter's configuration, as Envoy hands it over.
+fn plugin(bootstrap: &Value) -> &str {
+    let config = &manager(bootstrap)["http_filters"][0]["typed_config"]["config"];
+    config["configuration"]["value"].as_str().unwrap()
 }
 
 const THREE: &str = r#"[{"endpoints": ["a.ringside:1", "10.0.0.1:2", "[::1]:3"]}]"#;
@@ -116,11 +128,8 @@ fn the_plugin_gets_the_rings_as_they_are() {
     let further =
         ["--write-timeout", "250ms", "--body-bytes-max", "2048", "--tenant-header", "X-Scope-OrgID"];
     let bootstrap = yaml(&rendered(json, &further).unwrap());
-    let listener = &bootstrap["static_resources"]["listeners"][0];
-    let manager = &listener["filter_chains"][0]["filters"][0]["typed_config"];
-    assert_eq!(manager["stream_idle_timeout"], "2.250s");
-    let config = &manager["http_filters"][0]["typed_config"]["config"];
-    let plugin: Value = serde_json::from_str(config["configuration"]["value"].as_str().unwrap()).unwrap();
+    assert_eq!(manager(&bootstrap)["stream_idle_timeout"], "2.250s");
+    let plugin: Value = serde_json::from_str(plugin(&bootstrap)).unwrap();
     let expected = serde_json::json!({
         "hashrings": serde_json::from_str::<Value>(json).unwrap(),
         "replication_factor": 3,
@@ -130,6 +139,51 @@ fn the_plugin_gets_the_rings_as_they_are() {
         "body_bytes_max": 2048,
     });
     assert_eq!(plugin, expected);
+}
+
+#[test]
+fn the_filter_takes_every_setting_that_render_takes() {
+    let endpoints: Vec<_> = (0..*REPLICATION_FACTOR.end()).map(|n| format!("sidecar-{n}:1")).collect();
+    let json = serde_json::json!([{ "endpoints": endpoints }]).to_string();
+    let longest = "h".repeat(ringside_proto::settings::HEADER_NAME_BYTES_MAX);
+    let bounds = [
+        (REPLICATION_FACTOR.start(), TIMEOUT_MS.start(), BODY_BYTES.start(), "x"),
+        (REPLICATION_FACTOR.end(), TIMEOUT_MS.end(), BODY_BYTES.end(), &longest),
+    ];
+    for (factor, timeout_ms, bytes, header) in bounds {
+        let further = [
+            format!("--replication-factor={factor}"),
+            format!("--write-timeout={timeout_ms}ms"),
+            format!("--body-bytes-max={bytes}"),
+            format!("--tenant-header={header}"),
+        ];
+        let bootstrap = yaml(&rendered(&json, &further.each_ref().map(String::as_str)).unwrap());
+        let config = Config::parse(plugin(&bootstrap).as_bytes()).unwrap();
+        assert_eq!(config.replication_factor as u64, *factor);
+        assert_eq!(u64::from(config.write_timeout_ms), *timeout_ms);
+        assert_eq!(config.body_bytes_max as u64, *bytes);
+        assert_eq!(config.tenant_header, header);
+    }
+    let config = Config::parse(plugin(&yaml(&rendered(THREE, &[]).unwrap())).as_bytes()).unwrap();
+    let bare = Config::parse(format!(r#"{{"hashrings": {THREE}}}"#).as_bytes()).unwrap();
+    let settings = |config: &Config| {
+        let tenant = (config.tenant_header.clone(), config.default_tenant.clone());
+        (config.replication_factor, tenant, config.write_timeout_ms, config.body_bytes_max)
+    };
+    assert_eq!(settings(&config), settings(&bare), "the defaults are the same");
+}
+
+#[test]
+fn a_sidecar_may_be_silent_for_longer_than_a_late_write_takes() {
+    for (write_timeout, keepalive) in [("5s", "20s"), ("10ms", "5.030s"), ("300s", "305s")] {
+        let bootstrap = yaml(&rendered(THREE, &["--write-timeout", write_timeout]).unwrap());
+        for cluster in &bootstrap["static_resources"]["clusters"].as_array().unwrap()[1..] {
+            let options = &cluster["typed_extension_protocol_options"];
+            let protocol = &options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
+            let http2 = &protocol["explicit_http_config"]["http2_protocol_options"];
+            assert_eq!(http2["connection_keepalive"]["timeout"], keepalive, "{write_timeout}");
+        }
+    }
 }
 
 #[test]
@@ -183,8 +237,21 @@ fn refusals_say_what_is_at_fault() {
         let error = error(&ring(address), &[]);
         assert!(error.contains(reason), "{address}: {error}");
     }
-    assert!(error(THREE, &["--write-timeout", "0s"]).contains("--write-timeout"));
-    assert!(error(THREE, &["--body-bytes-max", "1"]).contains("--body-bytes-max"));
+    for timeout in ["0s", "9ms", "300001ms", "1000years"] {
+        let error = error(THREE, &["--write-timeout", timeout]);
+        assert!(error.contains("--write-timeout, in ms, must be 10 to 300000"), "{timeout}: {error}");
+    }
+    for bytes in ["1", "1023", "67108865", "134217728"] {
+        let error = error(THREE, &["--body-bytes-max", bytes]);
+        assert!(error.contains("--body-bytes-max must be 1024 to 67108864"), "{bytes}: {error}");
+    }
+    for factor in ["0", "17"] {
+        let error = error(THREE, &["--replication-factor", factor]);
+        assert!(error.contains("--replication-factor must be 1 to 16"), "{factor}: {error}");
+    }
+    for header in ["", "a b", ":path", &"h".repeat(129)] {
+        assert!(error(THREE, &["--tenant-header", header]).contains("--tenant-header"), "{header:?}");
+    }
     assert!(error(THREE, &["--heap-bytes-max", "100000000"]).contains("--heap-bytes-max"));
     assert!(error(THREE, &["--default-tenant", "a/b"]).contains("--default-tenant"));
     assert!(error(THREE, &["--replication-factor", "4"]).contains("3 endpoints, fewer than"));
