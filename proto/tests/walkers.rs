@@ -2,6 +2,8 @@
 //! prost encodes they read alike, what prost accepts they accept, and no bytes
 //! whatever make them panic or run past the body.
 
+mod judge;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message;
@@ -182,6 +184,7 @@ proptest! {
             let at = index.index(body.len());
             body[at] = byte;
         }
+        judge::judge(&body);
         let (walked, error) = walk(&body);
         if let Ok(decoded) = WriteRequest::decode(&body[..]) {
             match error {
@@ -194,6 +197,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic(body in vec(any::<u8>(), 0..200)) {
+        judge::judge(&body);
         walk(&body);
         label_fields(&body).for_each(drop);
     }
@@ -204,6 +208,7 @@ proptest! {
         prost::encode_length_delimiter(inner.len(), &mut body).unwrap();
         body.extend(inner);
         body.extend([0x0a, 0]);
+        judge::judge(&body);
         let (_, error) = walk(&body);
         if let Some(error) = error {
             prop_assert!(error.offset >= 2, "errors within a series count from the start of the body: {}", error);
