@@ -49,6 +49,6 @@ impl Metrics {
                 family == name && labels.iter().all(|label| rest.contains(label))
             })
             .map(|(_, value)| value)
-            .sum()
+            .fold(0.0, |sum, value| sum + value)
     }
 }
