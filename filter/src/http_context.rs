@@ -130,8 +130,8 @@ fn header(name: &str) -> Option<Vec<u8>> {
 fn lookup(wanted: Lookup<'_>) -> Option<Vec<u8>> {
     match wanted {
         Lookup::Header(name) => header(name),
-        Lookup::Metadata(place, key) => metadata::value(place, key, |path| {
-            hostcalls::get_property(path.to_vec()).map_err(|_| Unreadable)
-        }),
+        Lookup::Metadata(place, key) => {
+            metadata::value(place, key, |path| hostcalls::get_property(path.to_vec()).map_err(|_| Unreadable))
+        }
     }
 }
