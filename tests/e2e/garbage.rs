@@ -335,7 +335,7 @@ fn not_series(now: i64) -> Vec<(String, Vec<u8>)> {
         ("a label value that is no UTF-8".to_owned(), with(&[name, (b"a", b"\xff\xfe")])),
         ("a label name that is no UTF-8".to_owned(), with(&[name, (b"\xff", b"v")])),
         ("200000 labels".to_owned(), with(&bomb)),
-        ("a million empty labels, unsorted".to_owned(), empty_labels(1_000_000)),
+        ("a million empty labels, unsorted".to_owned(), empty_labels(now, 1_000_000)),
         ("a label name of 4 MiB".to_owned(), with(&[name, (&big, b"v")])),
         ("a label value of 4 MiB".to_owned(), with(&[name, (b"a", &big)])),
     ];
@@ -346,10 +346,12 @@ fn not_series(now: i64) -> Vec<(String, Vec<u8>)> {
 }
 
 /// One series with a label and then very many without a name or a value, two bytes each.
-fn empty_labels(count: usize) -> Vec<u8> {
+fn empty_labels(now: i64, count: usize) -> Vec<u8> {
     let mut body = Vec::new();
     wire::label(&mut body, b"b", b"1");
     body.extend_from_slice(&[0x0a, 0x00].repeat(count));
+    // Without a sample there would be nothing to store, and so nothing to refuse.
+    wire::sample(&mut body, now, 1.0);
     let mut request = Vec::new();
     wire::bytes_field(&mut request, 1, &body);
     request
