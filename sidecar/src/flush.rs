@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use backon::ExponentialBackoff;
 use ringside_tsdb::{Tsdb, WalSync};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff;
 use crate::metrics::{Metrics, TenantLabels};
 use crate::shipper::uploaded_blocks;
 use crate::tenant_id::TenantId;
@@ -218,12 +219,7 @@ pub(crate) async fn sync_wal(tenants: Arc<Tenants>, mode: WalSync, stop: Cancell
 }
 
 fn pauses() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(RETRY_MIN)
-        .with_max_delay(RETRY_MAX)
-        .with_jitter()
-        .without_max_times()
-        .build()
+    backoff::forever(RETRY_MIN, RETRY_MAX)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod app;
 mod append;
+mod backoff;
 mod bucket;
 mod config;
 mod data_dir;

@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use ringside_tsdb::{Options, Tsdb};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::backoff;
 use crate::data_dir::DataDir;
 use crate::error::{Error, WriteError};
 use crate::metrics::{Metrics, TenantLabels};
@@ -235,12 +235,7 @@ impl Tenants {
     /// Opens one tenant, and tries again with growing pauses until it opens or the process stops.
     async fn open_until_done(self: Arc<Self>, slot: Arc<Slot>) {
         let mut first = matches!(*slot.state.borrow(), State::Replaying);
-        let mut pauses = ExponentialBuilder::new()
-            .with_min_delay(RETRY_MIN)
-            .with_max_delay(RETRY_MAX)
-            .with_jitter()
-            .without_max_times()
-            .build();
+        let mut pauses = backoff::forever(RETRY_MIN, RETRY_MAX);
         loop {
             let Some(state) = self.open_once(&slot.tenant).await else { return };
             let done = matches!(state, State::Open(_));

@@ -11,13 +11,14 @@ mod upload;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use backon::ExponentialBackoff;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use meta::uploaded_blocks;
 use sync::TenantSync;
 
+use crate::backoff;
 use crate::bucket::{Bucket, BucketError};
 use crate::external_labels::ExternalLabels;
 use crate::metrics::Metrics;
@@ -142,12 +143,7 @@ impl Shipper {
 }
 
 fn pauses() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(RETRY_MIN)
-        .with_max_delay(RETRY_MAX)
-        .with_jitter()
-        .without_max_times()
-        .build()
+    backoff::forever(RETRY_MIN, RETRY_MAX)
 }
 
 #[cfg(test)]
