@@ -171,6 +171,7 @@ fn reason_of(refusal: &Refusal) -> Reason {
         Refusal::OutOfOrder { .. } => Reason::OutOfOrder,
         Refusal::DuplicateTimestamp { .. } => Reason::DuplicateTimestamp,
         Refusal::OutOfBounds { .. } | Refusal::TooFarInFuture { .. } => Reason::OutOfBounds,
+        Refusal::SeriesLimit { .. } => Reason::Limit,
         // InvalidLabels, and whatever the storage may come to refuse.
         _ => Reason::Invalid,
     }

@@ -62,7 +62,7 @@ impl Plan {
             seen.resize(head.symbols().bound(), 0);
             let slots = head.slots();
             let end = slots.len().min(from + SLOTS_PER_STEP);
-            for (slot, series) in slots.iter().enumerate().take(end).skip(from) {
+            for (slot, series) in slots.range(from, end) {
                 if series.mint().is_none_or(|mint| mint >= maxt) {
                     continue;
                 }

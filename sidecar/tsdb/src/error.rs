@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::limits::{LabelLimit, SeriesLimit};
+
 /// A failure of the storage itself.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -72,6 +74,22 @@ pub enum Refusal {
     InvalidLabels {
         /// What is wrong.
         reason: &'static str,
+    },
+    /// The labels are larger than the tenant's bounds.
+    #[error("the series has {got} {limit}, more than {max}")]
+    LabelLimit {
+        /// Which bound.
+        limit: LabelLimit,
+        /// What the series has.
+        got: u64,
+        /// What it may have.
+        max: u64,
+    },
+    /// A new series, and no more fit. A retry may succeed once others are gone; known series are still taken.
+    #[error("no new series: {limit}")]
+    SeriesLimit {
+        /// Which bound.
+        limit: SeriesLimit,
     },
     /// The series has a newer sample.
     #[error("out of order sample: got {t_ms}, the newest is at {last_ms}")]

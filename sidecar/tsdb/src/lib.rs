@@ -17,12 +17,14 @@ pub mod fs;
 mod head;
 mod index;
 mod layout;
+mod limits;
 mod record;
 mod tsdb;
 mod wal;
 
 pub use error::{Error, Refusal};
 pub use head::{Appender, Counters, Pending, SeriesRef, display_series};
+pub use limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};
 pub use tsdb::{Options, Stats, Tsdb};
 pub use ulid::Ulid;
 pub use wal::WalSync;

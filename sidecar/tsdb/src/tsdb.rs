@@ -1,7 +1,7 @@
 //! One tenant's storage: opening, appending, cutting blocks, retention, closing.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ulid::Ulid;
@@ -9,6 +9,7 @@ use ulid::Ulid;
 use crate::block::{self, Meta};
 use crate::error::Error;
 use crate::head::{Appender, Counters, Head};
+use crate::limits::{Limits, SeriesBudget};
 use crate::wal::{self, Keep, Wal, WalSync};
 use crate::{cut, fs, layout, lock};
 
@@ -26,6 +27,8 @@ pub struct Options {
     pub retention_ms: i64,
     /// Samples further ahead of the clock than this are refused, milliseconds. Default 10 min.
     pub future_window_ms: i64,
+    /// Counts and bounds the series of all storages that share it.
+    pub series_budget: Arc<SeriesBudget>,
 }
 
 impl Default for Options {
@@ -36,6 +39,7 @@ impl Default for Options {
             wal_sync: WalSync::Group,
             retention_ms: 15 * 24 * 3600 * 1000,
             future_window_ms: 10 * 60 * 1000,
+            series_budget: Arc::default(),
         }
     }
 }
@@ -98,7 +102,7 @@ impl Tsdb {
         layout::remove_leftovers(dir).map_err(Error::io("clean", dir))?;
         let (blocks, bad_blocks) = block::read_all(dir)?;
         let min_valid = blocks.iter().map(|block| block.max_time).max().unwrap_or(i64::MIN);
-        let mut head = Head::new(options.block_range_ms, min_valid);
+        let mut head = Head::new(options.block_range_ms, min_valid, Arc::clone(&options.series_budget));
         let replayed = wal::replay(&wal_dir, &mut head)?;
         head.replay_done();
         let wal = Wal::create(&wal_dir, replayed.next_segment, options.wal_segment_bytes, options.wal_sync)?;
@@ -131,6 +135,15 @@ impl Tsdb {
         self.wal.check()?;
         let newest_ms = now_ms().saturating_add(self.options.future_window_ms);
         Ok(Appender::new(lock(&self.head)?, &self.wal, newest_ms))
+    }
+
+    /// Bounds new series from now on.
+    ///
+    /// # Errors
+    /// [`Error::Broken`].
+    pub fn set_limits(&self, limits: Limits) -> Result<(), Error> {
+        lock(&self.head)?.set_limits(limits);
+        Ok(())
     }
 
     /// True if a block is due: the head spans one and a half ranges.

@@ -94,6 +94,10 @@ impl<'a> Appender<'a> {
         }
         let labels = series_key::parse(&self.fresh.key)?;
         let head = &mut *self.head;
+        if let Err(refusal) = head.admit(&labels) {
+            head.counters.series_refused += 1;
+            return Err(refusal);
+        }
         let reference = head.next_ref;
         head.next_ref += 1;
         let slot = head.create(reference, self.fresh.hash, &labels);

@@ -1,5 +1,7 @@
 //! One series in memory: its labels, its open chunk, its finished chunks, and when a chunk is full.
 
+use std::sync::Arc;
+
 use crate::chunkenc::xor::{SAMPLE_BYTES_MAX, XorAppender, XorIter};
 
 /// Chunks aim at this many samples; a chunk never holds more than twice as many.
@@ -30,7 +32,7 @@ pub(crate) struct Series {
     /// Hash of the series key.
     pub(crate) hash: u64,
     /// Symbols of name and value, sorted by name.
-    pub(crate) labels: Box<[(u32, u32)]>,
+    pub(crate) labels: Arc<[(u32, u32)]>,
     /// Finished chunks, oldest first.
     closed: Vec<Chunk>,
     open: XorAppender,
@@ -46,7 +48,7 @@ pub(crate) fn range_end(t: i64, range: i64) -> i64 {
 }
 
 impl Series {
-    pub(crate) fn new(reference: u64, hash: u64, labels: Box<[(u32, u32)]>) -> Self {
+    pub(crate) fn new(reference: u64, hash: u64, labels: Arc<[(u32, u32)]>) -> Self {
         Self { reference, hash, labels, ..Self::default() }
     }
 
@@ -144,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_15_s_scrape_over_two_hours_makes_four_chunks_of_120() {
-        let mut series = Series::new(1, 1, Box::default());
+        let mut series = Series::new(1, 1, Arc::from([]));
         for i in 0..480 {
             series.push(i * 15_000, i as f64, RANGE);
         }
@@ -158,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_stored_value_is_found_in_any_chunk() {
-        let mut series = Series::new(1, 1, Box::default());
+        let mut series = Series::new(1, 1, Arc::from([]));
         for i in 0..500 {
             series.push(i * 1000, i as f64, RANGE);
         }
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn noisy_values_end_a_chunk_by_its_bytes() {
-        let mut series = Series::new(1, 1, Box::default());
+        let mut series = Series::new(1, 1, Arc::from([]));
         for i in 0..300i64 {
             series.push(
                 i * 1009 + i % 7,
