@@ -30,11 +30,11 @@ pub(crate) struct BlockWriter {
 impl BlockWriter {
     /// Begins a level 1 block in tenant directory `dir` for times in `[mint, maxt)`. `symbols` are all label names
     /// and values, sorted and unique.
-    pub(crate) fn create<'s>(
+    pub(crate) fn create(
         dir: &Path,
         ulid: Ulid,
         (mint, maxt): (i64, i64),
-        symbols: impl ExactSizeIterator<Item = &'s [u8]> + Clone,
+        symbols: Vec<Box<[u8]>>,
     ) -> Result<Self, Error> {
         let tmp = dir.join(format!("{ulid}{}", layout::TMP_CREATION));
         fs::create_dir_durable(&tmp).map_err(Error::io("create", &tmp))?;
@@ -61,8 +61,12 @@ impl BlockWriter {
     }
 
     /// Adds a series with its chunks. Series come sorted by their labels, whose names and values are positions in
-    /// the symbols, alternating.
-    pub(crate) fn add_series(&mut self, labels: &[u32], chunks: &[Chunk]) -> Result<(), Error> {
+    /// the symbols.
+    pub(crate) fn add_series(
+        &mut self,
+        labels: impl ExactSizeIterator<Item = (u32, u32)>,
+        chunks: &[Chunk],
+    ) -> Result<(), Error> {
         let (Some(chunk_writer), Some(index)) = (&mut self.chunks, &mut self.index) else { return Ok(()) };
         self.metas.clear();
         for chunk in chunks {
@@ -77,11 +81,16 @@ impl BlockWriter {
         index.add_series(labels, &self.metas)
     }
 
-    /// Completes the files, makes them durable and publishes the block.
-    pub(crate) fn finish(mut self) -> Result<Meta, Error> {
+    /// Completes the files, makes them durable and publishes the block. `labels` gives, as often as it is called,
+    /// the labels of all series in the order in which they were added.
+    pub(crate) fn finish<I, L>(mut self, labels: impl Fn() -> I) -> Result<Meta, Error>
+    where
+        I: Iterator<Item = L>,
+        L: Iterator<Item = (u32, u32)>,
+    {
         if let (Some(chunks), Some(index)) = (self.chunks.take(), self.index.take()) {
             chunks.close()?;
-            index.finish()?;
+            index.finish(labels)?;
         }
         let json = to_json(&self.meta).map_err(|e| Error::corrupt(&self.tmp.join(META_FILE), 0, e))?;
         for (name, bytes) in [(META_FILE, json.as_slice()), ("tombstones", EMPTY_TOMBSTONES.as_slice())] {
