@@ -10,11 +10,13 @@ use ulid::Ulid;
 
 use crate::block::{BlockWriter, Meta};
 use crate::error::Error;
+use crate::fs::Fs;
 use crate::head::{Chunk, Head, SLOTS_PER_STEP};
 use crate::lock;
 
 /// Writes the samples in `[mint, maxt)` as a block. `None` if there are none.
 pub(crate) fn write_block(
+    fs: &Arc<dyn Fs>,
     dir: &Path,
     head: &Mutex<Head>,
     ulid: Ulid,
@@ -25,7 +27,7 @@ pub(crate) fn write_block(
         return Ok(None);
     }
     let symbols = std::mem::take(&mut plan.symbols);
-    let mut block = BlockWriter::create(dir, ulid, (mint, maxt), symbols)?;
+    let mut block = BlockWriter::create(fs, dir, ulid, (mint, maxt), symbols)?;
     for some in plan.series.chunks(SLOTS_PER_STEP / 8) {
         for (series, chunks) in some.iter().zip(copy_chunks(head, some, maxt)?) {
             block.add_series(plan.labels_of(series), &chunks)?;

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ulid::Ulid;
 
+use crate::fs::{Entry, Fs};
+
 /// Directory of the write-ahead log.
 pub(crate) const WAL: &str = "wal";
 /// Suffix of a block directory while it is written.
@@ -26,48 +28,44 @@ pub(crate) fn checkpoint_name(last: u64) -> String {
 }
 
 /// The WAL segments of a directory by ascending index.
-pub(crate) fn segments(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    listed(dir, |name| name.parse().ok().filter(|_| name.bytes().all(|b| b.is_ascii_digit())))
+pub(crate) fn segments(fs: &dyn Fs, dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    listed(fs, dir, |name| name.parse().ok().filter(|_| name.bytes().all(|b| b.is_ascii_digit())))
 }
 
 /// The complete checkpoints of a WAL directory by ascending index.
-pub(crate) fn checkpoints(dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    listed(dir, |name| name.strip_prefix(CHECKPOINT)?.parse().ok())
+pub(crate) fn checkpoints(fs: &dyn Fs, dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    listed(fs, dir, |name| name.strip_prefix(CHECKPOINT)?.parse().ok())
 }
 
 /// The block directories of a tenant, by ULID.
-pub(crate) fn block_dirs(dir: &Path) -> io::Result<Vec<(Ulid, PathBuf)>> {
-    listed(dir, |name| Ulid::from_string(name).ok().filter(|_| name.len() == 26))
+pub(crate) fn block_dirs(fs: &dyn Fs, dir: &Path) -> io::Result<Vec<(Ulid, PathBuf)>> {
+    listed(fs, dir, |name| Ulid::from_string(name).ok().filter(|_| name.len() == 26))
 }
 
 /// Removes what an interrupted run left: blocks and checkpoints half written or half removed.
-pub(crate) fn remove_leftovers(dir: &Path) -> io::Result<()> {
+pub(crate) fn remove_leftovers(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     for folder in [dir.to_owned(), dir.join(WAL)] {
-        let suffixes = [TMP_CREATION, TMP_DELETION, TMP];
-        for (_, path) in listed(&folder, |name| suffixes.iter().any(|s| name.ends_with(s)).then_some(()))? {
-            if path.is_dir() {
-                std::fs::remove_dir_all(&path)?;
-            } else {
-                std::fs::remove_file(&path)?;
+        for Entry { name, is_dir } in fs.list(&folder)? {
+            if [TMP_CREATION, TMP_DELETION, TMP].iter().any(|suffix| name.ends_with(suffix)) {
+                let path = folder.join(name);
+                if is_dir { fs.remove_dir_all(&path)? } else { fs.remove_file(&path)? }
             }
         }
     }
     Ok(())
 }
 
-fn listed<K: Ord>(dir: &Path, parse: impl Fn(&str) -> Option<K>) -> io::Result<Vec<(K, PathBuf)>> {
-    let mut found = Vec::new();
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(found),
-        Err(e) => return Err(e),
+fn listed<K: Ord>(
+    fs: &dyn Fs,
+    dir: &Path,
+    parse: impl Fn(&str) -> Option<K>,
+) -> io::Result<Vec<(K, PathBuf)>> {
+    let entries = match fs.list(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed?,
     };
-    for entry in entries {
-        let entry = entry?;
-        if let Some(key) = entry.file_name().to_str().and_then(&parse) {
-            found.push((key, entry.path()));
-        }
-    }
+    let found = entries.iter().filter_map(|entry| Some((parse(&entry.name)?, dir.join(&entry.name))));
+    let mut found: Vec<_> = found.collect();
     found.sort();
     Ok(found)
 }

@@ -8,10 +8,11 @@ use ulid::Ulid;
 
 use crate::block::{self, Meta};
 use crate::error::Error;
+use crate::fs::{Fs, RealFs};
 use crate::head::{Appender, Counters, Head};
 use crate::limits::{Limits, SeriesBudget};
 use crate::wal::{self, Keep, Wal, WalSync};
-use crate::{cut, fs, layout, lock};
+use crate::{cut, layout, lock};
 
 /// How a tenant's storage works.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct Options {
     pub future_window_ms: i64,
     /// Counts and bounds the series of all storages that share it.
     pub series_budget: Arc<SeriesBudget>,
+    /// Where the files are. Default the machine's file system.
+    pub fs: Arc<dyn Fs>,
 }
 
 impl Default for Options {
@@ -40,6 +43,7 @@ impl Default for Options {
             retention_ms: 15 * 24 * 3600 * 1000,
             future_window_ms: 10 * 60 * 1000,
             series_budget: Arc::default(),
+            fs: Arc::new(RealFs),
         }
     }
 }
@@ -97,15 +101,17 @@ impl Tsdb {
     /// [`Error::Corrupt`] where acknowledged samples would be lost, [`Error::Unsupported`] where data of another
     /// kind is there, [`Error::Io`].
     pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
+        let fs = &options.fs;
         let wal_dir = dir.join(layout::WAL);
-        fs::create_dir_durable(&wal_dir).map_err(Error::io("create", &wal_dir))?;
-        layout::remove_leftovers(dir).map_err(Error::io("clean", dir))?;
-        let (blocks, bad_blocks) = block::read_all(dir)?;
+        fs.create_dir_durable(&wal_dir).map_err(Error::io("create", &wal_dir))?;
+        layout::remove_leftovers(fs.as_ref(), dir).map_err(Error::io("clean", dir))?;
+        let (blocks, bad_blocks) = block::read_all(fs.as_ref(), dir)?;
         let min_valid = blocks.iter().map(|block| block.max_time).max().unwrap_or(i64::MIN);
         let mut head = Head::new(options.block_range_ms, min_valid, Arc::clone(&options.series_budget));
-        let replayed = wal::replay(&wal_dir, &mut head)?;
+        let replayed = wal::replay(fs.as_ref(), &wal_dir, &mut head)?;
         head.replay_done();
-        let wal = Wal::create(&wal_dir, replayed.next_segment, options.wal_segment_bytes, options.wal_sync)?;
+        let segment_bytes = options.wal_segment_bytes;
+        let wal = Wal::create(fs, &wal_dir, replayed.next_segment, segment_bytes, options.wal_sync)?;
         Ok(Self {
             dir: dir.to_owned(),
             options,
@@ -157,7 +163,7 @@ impl Tsdb {
         let _maintenance = lock(&self.maintenance)?;
         self.wal.check()?;
         let Some((mint, maxt)) = lock(&self.head)?.due() else { return Ok(None) };
-        let meta = cut::write_block(&self.dir, &self.head, Ulid::generate(), (mint, maxt))?;
+        let meta = cut::write_block(&self.options.fs, &self.dir, &self.head, Ulid::generate(), (mint, maxt))?;
         if let Some(meta) = &meta {
             lock(&self.blocks)?.push(meta.clone());
         }
@@ -179,7 +185,8 @@ impl Tsdb {
         // A series created from here on has its record in the newest finished segment or a later one, and a
         // checkpoint never reaches so far.
         let keep = Keep { mint, series: &|reference| references.contains(&reference) };
-        wal::truncate(&self.wal, &self.dir.join(layout::WAL), self.options.wal_segment_bytes, &keep)?;
+        let dir = self.dir.join(layout::WAL);
+        wal::truncate(&self.options.fs, &self.wal, &dir, self.options.wal_segment_bytes, &keep)?;
         Ok(())
     }
 
@@ -198,7 +205,7 @@ impl Tsdb {
         for block in blocks.iter().filter(expired).filter(|block| deletable(&block.ulid)) {
             let path = self.dir.join(block.ulid.to_string());
             let deleting = self.dir.join(format!("{}{}", block.ulid, layout::TMP_DELETION));
-            fs::remove_dir_durable(&path, &deleting).map_err(Error::io("remove", &path))?;
+            self.options.fs.remove_dir_durable(&path, &deleting).map_err(Error::io("remove", &path))?;
             lock(&self.blocks)?.retain(|kept| kept.ulid != block.ulid);
             removed.push(block.ulid);
         }

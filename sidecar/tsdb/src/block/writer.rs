@@ -1,6 +1,7 @@
 //! Builds a block in a temporary directory and publishes it by one rename, after everything in it is durable.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ulid::Ulid;
 
@@ -8,9 +9,10 @@ use super::chunks::ChunkWriter;
 use super::meta::{Compaction, META_FILE, META_VERSION, Meta, Stats, to_json};
 use crate::chunkenc::Encoding;
 use crate::error::Error;
+use crate::fs::Fs;
 use crate::head::Chunk;
 use crate::index::{ChunkMeta, IndexWriter};
-use crate::{fs, layout};
+use crate::layout;
 
 /// `0130BA30`, version 1, no entries, the CRC of nothing.
 const EMPTY_TOMBSTONES: [u8; 9] = [0x01, 0x30, 0xba, 0x30, 1, 0, 0, 0, 0];
@@ -18,6 +20,7 @@ const EMPTY_TOMBSTONES: [u8; 9] = [0x01, 0x30, 0xba, 0x30, 1, 0, 0, 0, 0];
 /// A block being written. Dropped before [`BlockWriter::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct BlockWriter {
+    fs: Arc<dyn Fs>,
     dir: PathBuf,
     tmp: PathBuf,
     meta: Meta,
@@ -31,13 +34,14 @@ impl BlockWriter {
     /// Begins a level 1 block in tenant directory `dir` for times in `[mint, maxt)`. `symbols` are all label names
     /// and values, sorted and unique.
     pub(crate) fn create(
+        fs: &Arc<dyn Fs>,
         dir: &Path,
         ulid: Ulid,
         (mint, maxt): (i64, i64),
         symbols: Vec<Box<[u8]>>,
     ) -> Result<Self, Error> {
         let tmp = dir.join(format!("{ulid}{}", layout::TMP_CREATION));
-        fs::create_dir_durable(&tmp).map_err(Error::io("create", &tmp))?;
+        fs.create_dir_durable(&tmp).map_err(Error::io("create", &tmp))?;
         let meta = Meta {
             ulid,
             min_time: mint,
@@ -47,6 +51,7 @@ impl BlockWriter {
             version: META_VERSION,
         };
         let mut block = Self {
+            fs: Arc::clone(fs),
             dir: dir.to_owned(),
             tmp,
             meta,
@@ -55,8 +60,8 @@ impl BlockWriter {
             metas: Vec::new(),
             published: false,
         };
-        block.chunks = Some(ChunkWriter::create(&block.tmp.join("chunks"))?);
-        block.index = Some(IndexWriter::create(&block.tmp.join("index"), symbols)?);
+        block.chunks = Some(ChunkWriter::create(fs, &block.tmp.join("chunks"))?);
+        block.index = Some(IndexWriter::create(fs.as_ref(), &block.tmp.join("index"), symbols)?);
         Ok(block)
     }
 
@@ -95,11 +100,11 @@ impl BlockWriter {
         let json = to_json(&self.meta).map_err(|e| Error::corrupt(&self.tmp.join(META_FILE), 0, e))?;
         for (name, bytes) in [(META_FILE, json.as_slice()), ("tombstones", EMPTY_TOMBSTONES.as_slice())] {
             let path = self.tmp.join(name);
-            fs::write_atomic(&path, bytes).map_err(Error::io("write", &path))?;
+            self.fs.write_atomic(&path, bytes).map_err(Error::io("write", &path))?;
         }
-        fs::sync_dir(&self.tmp).map_err(Error::io("fsync", &self.tmp))?;
+        self.fs.sync_dir(&self.tmp).map_err(Error::io("fsync", &self.tmp))?;
         let path = self.dir.join(self.meta.ulid.to_string());
-        fs::rename_durable(&self.tmp, &path).map_err(Error::io("rename", &self.tmp))?;
+        self.fs.rename_durable(&self.tmp, &path).map_err(Error::io("rename", &self.tmp))?;
         self.published = true;
         Ok(self.meta.clone())
     }
@@ -109,7 +114,7 @@ impl Drop for BlockWriter {
     fn drop(&mut self) {
         if !self.published {
             // What stays behind is removed when the tenant is next opened.
-            let _ = std::fs::remove_dir_all(&self.tmp);
+            let _ = self.fs.remove_dir_all(&self.tmp);
         }
     }
 }

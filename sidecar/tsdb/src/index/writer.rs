@@ -7,13 +7,13 @@
 //! the end of each list from the next one's start.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use crate::encoding::{crc, put_string, put_uvarint, put_varint};
 use crate::error::Error;
+use crate::fs::{File, Fs};
 
 const HEADER: [u8; 5] = [0xba, 0xaa, 0xd7, 0x00, 2];
 /// Series begin at multiples of this; their id is the offset divided by it.
@@ -33,7 +33,7 @@ pub(crate) struct ChunkMeta {
 #[derive(Debug)]
 pub(crate) struct IndexWriter {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: BufWriter<Box<dyn File>>,
     offset: u64,
     symbols: Vec<Box<[u8]>>,
     series_start: u64,
@@ -46,8 +46,8 @@ pub(crate) struct IndexWriter {
 
 impl IndexWriter {
     /// Creates the file and writes the symbols, which are sorted and unique.
-    pub(crate) fn create(path: &Path, symbols: Vec<Box<[u8]>>) -> Result<Self, Error> {
-        let file = File::create_new(path).map_err(Error::io("create", path))?;
+    pub(crate) fn create(fs: &dyn Fs, path: &Path, symbols: Vec<Box<[u8]>>) -> Result<Self, Error> {
+        let file = fs.create_new(path).map_err(Error::io("create", path))?;
         let mut writer = Self {
             path: path.to_owned(),
             file: BufWriter::with_capacity(1 << 18, file),
