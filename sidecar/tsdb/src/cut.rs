@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 use ulid::Ulid;
 
 use crate::block::{BlockWriter, Meta};
+use crate::chunk::{Chunk, MappedChunk};
 use crate::error::Error;
 use crate::fs::Fs;
-use crate::head::{Chunk, Head, SLOTS_PER_STEP};
+use crate::head::{Head, SLOTS_PER_STEP};
 use crate::lock;
 
 /// Writes the samples in `[mint, maxt)` as a block. `None` if there are none.
@@ -29,7 +30,7 @@ pub(crate) fn write_block(
     let symbols = std::mem::take(&mut plan.symbols);
     let mut block = BlockWriter::create(fs, dir, ulid, (mint, maxt), symbols)?;
     for some in plan.series.chunks(SLOTS_PER_STEP / 8) {
-        for (series, chunks) in some.iter().zip(copy_chunks(head, some, maxt)?) {
+        for (series, (_mapped, chunks)) in some.iter().zip(copy_chunks(head, some, maxt)?) {
             block.add_series(plan.labels_of(series), &chunks)?;
         }
     }
@@ -107,11 +108,15 @@ fn ranked(ranks: &[u32], labels: &[(u32, u32)]) -> impl ExactSizeIterator<Item =
     labels.iter().map(move |&(name, value)| (rank(name), rank(value)))
 }
 
-fn copy_chunks(head: &Mutex<Head>, series: &[PlannedSeries], maxt: i64) -> Result<Vec<Vec<Chunk>>, Error> {
+fn copy_chunks(
+    head: &Mutex<Head>,
+    series: &[PlannedSeries],
+    maxt: i64,
+) -> Result<Vec<(Vec<MappedChunk>, Vec<Chunk>)>, Error> {
     let head = lock(head)?;
     let slots = head.slots();
     Ok(series
         .iter()
-        .map(|s| slots.get(s.slot as usize).map_or_else(Vec::new, |s| s.chunks_before(maxt)))
+        .map(|s| slots.get(s.slot as usize).map_or_else(Default::default, |s| s.chunks_before(maxt)))
         .collect())
 }

@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::expect_used))]
 
 pub mod block;
+mod chunk;
 mod chunkenc;
 mod cut;
 mod encoding;
@@ -23,7 +24,7 @@ mod tsdb;
 mod wal;
 
 pub use error::{Error, Refusal};
-pub use head::{Appender, Counters, Pending, SeriesRef, display_series};
+pub use head::{Appender, Counters, Pending, Scan, SeriesRef, display_series};
 pub use limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};
 pub use tsdb::{Options, Stats, Tsdb};
 pub use ulid::Ulid;

@@ -7,10 +7,9 @@ use ulid::Ulid;
 
 use super::chunks::ChunkWriter;
 use super::meta::{Compaction, META_FILE, META_VERSION, Meta, Stats, to_json};
-use crate::chunkenc::Encoding;
+use crate::chunk::Chunk;
 use crate::error::Error;
 use crate::fs::Fs;
-use crate::head::Chunk;
 use crate::index::{ChunkMeta, IndexWriter};
 use crate::layout;
 
@@ -75,9 +74,9 @@ impl BlockWriter {
         let (Some(chunk_writer), Some(index)) = (&mut self.chunks, &mut self.index) else { return Ok(()) };
         self.metas.clear();
         for chunk in chunks {
-            let reference = chunk_writer.write(Encoding::Xor, &chunk.data)?;
+            let reference = chunk_writer.write(chunk.encoding, &chunk.data)?;
             self.metas.push(ChunkMeta { mint: chunk.mint, maxt: chunk.maxt, reference });
-            let samples = u64::from(chunk.samples());
+            let samples = u64::from(chunk.count());
             self.meta.stats.num_samples += samples;
             self.meta.stats.num_float_samples += samples;
         }

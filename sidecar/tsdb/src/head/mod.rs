@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-pub use append::{Appender, Pending, SeriesRef};
+pub use append::{Appender, Pending, Scan, SeriesRef};
 pub(crate) use gc::SLOTS_PER_STEP;
+pub(crate) use series::Series;
 use series::range_end;
-pub(crate) use series::{Chunk, Series};
 pub use series_key::display_series;
 pub(crate) use slots::Slots;
 pub(crate) use symbols::Symbols;
@@ -61,6 +61,8 @@ pub(crate) struct Head {
     series: Slots,
     by_key: HashTable<u32>,
     next_ref: u64,
+    /// Appenders so far.
+    appenders: u64,
     mint: i64,
     maxt: i64,
     /// Nothing older is accepted: blocks have it.
@@ -88,6 +90,7 @@ impl Head {
             series: Slots::default(),
             by_key: HashTable::new(),
             next_ref: 1,
+            appenders: 0,
             mint: i64::MAX,
             maxt: i64::MIN,
             min_valid,
@@ -222,6 +225,17 @@ impl Head {
         self.collect_empty(self.min_valid);
     }
 
+    /// Whether a slot has the series with this key, which came after the series in slot `previous`, whose canonical
+    /// key is `previous_key`.
+    #[inline]
+    fn is_in(&self, slot: u32, key: &[u8], previous: &Series, previous_key: &[u8]) -> bool {
+        self.series.get(slot as usize).is_some_and(|series| {
+            let text = |symbol| self.symbols.text(symbol);
+            series.reference != 0
+                && series_key::matches_beside(key, &series.labels, previous_key, &previous.labels, text)
+        })
+    }
+
     #[inline]
     fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
         let matches = |&slot: &u32| {
@@ -245,6 +259,10 @@ impl Head {
         let symbols = &mut self.symbols;
         let labels = labels.iter().map(|(n, v)| (symbols.acquire(n), symbols.acquire(v))).collect();
         let slot = self.series.insert(Series::new(reference, hash, labels));
+        if let Some(series) = self.series.get_mut(slot as usize) {
+            // Series come again in the order in which they came first.
+            series.next = slot + 1;
+        }
         self.budget.add(1);
         let series = &self.series;
         self.by_key.insert_unique(hash, slot, |&s| series.get(s as usize).map_or(0, |series| series.hash));
