@@ -16,16 +16,20 @@ mod encoding;
 mod error;
 pub mod fs;
 mod head;
+pub mod histogram;
 mod index;
 mod layout;
 mod limits;
+#[allow(dead_code, unused_imports, reason = "not every kind of record is written yet")]
 mod record;
+mod sample;
 mod tsdb;
 mod wal;
 
 pub use error::{Error, Refusal};
 pub use head::{Appender, Counters, Pending, Scan, SeriesRef, display_series};
 pub use limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};
+pub use sample::{STALE_NAN, Value, is_stale};
 pub use tsdb::{Options, Stats, Tsdb};
 pub use ulid::Ulid;
 pub use wal::WalSync;

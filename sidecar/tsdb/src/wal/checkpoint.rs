@@ -108,8 +108,14 @@ impl Copy<'_> {
                         }
                     }
                 }
-                Record::Skipped => {}
-                Record::Unsupported(what) => return Err(Error::Unsupported { path: path.to_owned(), what }),
+                Record::Histograms(_) | Record::FloatHistograms(_) => {
+                    return Err(Error::Unsupported { path: path.to_owned(), what: "native histograms" });
+                }
+                Record::Tombstones(_)
+                | Record::Exemplars(_)
+                | Record::MmapMarkers(_)
+                | Record::Metadata(_)
+                | Record::Skipped => {}
             }
             for record in [self.series.bytes(), self.samples.bytes()] {
                 if !record.is_empty() {

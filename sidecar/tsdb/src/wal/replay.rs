@@ -104,8 +104,14 @@ fn replay_segment(
                     done.unknown_refs += u64::from(!known);
                 }
             }
-            Record::Skipped => {}
-            Record::Unsupported(what) => return Err(Error::Unsupported { path: path.to_owned(), what }),
+            Record::Histograms(_) | Record::FloatHistograms(_) => {
+                return Err(Error::Unsupported { path: path.to_owned(), what: "native histograms" });
+            }
+            Record::Tombstones(_)
+            | Record::Exemplars(_)
+            | Record::MmapMarkers(_)
+            | Record::Metadata(_)
+            | Record::Skipped => {}
         }
     }
 }
