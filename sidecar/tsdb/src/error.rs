@@ -58,6 +58,11 @@ impl Error {
         move |e| Error::Io { action, path: path.to_owned(), source: Arc::new(e) }
     }
 
+    /// True if a file or directory is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     pub(crate) fn corrupt(path: &Path, offset: u64, what: impl ToString) -> Error {
         Error::Corrupt { path: path.to_owned(), offset, what: what.to_string() }
     }

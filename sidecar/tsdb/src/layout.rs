@@ -15,6 +15,8 @@ pub(crate) const TMP_CREATION: &str = ".tmp-for-creation";
 pub(crate) const TMP_DELETION: &str = ".tmp-for-deletion";
 /// Suffix of a checkpoint while it is written, and of any file replaced atomically.
 pub(crate) const TMP: &str = ".tmp";
+/// Extension of a copy of what was cut off a WAL segment.
+pub(crate) const TORN: &str = "torn";
 const CHECKPOINT: &str = "checkpoint.";
 
 /// `00000012` for WAL segment 12.
@@ -37,6 +39,11 @@ pub(crate) fn checkpoints(fs: &dyn Fs, dir: &Path) -> io::Result<Vec<(u64, PathB
     listed(fs, dir, |name| name.strip_prefix(CHECKPOINT)?.parse().ok())
 }
 
+/// The copies of what was cut off segments of a WAL directory, by ascending index.
+pub(crate) fn torn(fs: &dyn Fs, dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    listed(fs, dir, |name| name.strip_suffix(TORN)?.strip_suffix('.')?.parse().ok())
+}
+
 /// The block directories of a tenant, by ULID.
 pub(crate) fn block_dirs(fs: &dyn Fs, dir: &Path) -> io::Result<Vec<(Ulid, PathBuf)>> {
     listed(fs, dir, |name| Ulid::from_string(name).ok().filter(|_| name.len() == 26))
@@ -45,11 +52,17 @@ pub(crate) fn block_dirs(fs: &dyn Fs, dir: &Path) -> io::Result<Vec<(Ulid, PathB
 /// Removes what an interrupted run left: blocks and checkpoints half written or half removed.
 pub(crate) fn remove_leftovers(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     for folder in [dir.to_owned(), dir.join(WAL)] {
-        for Entry { name, is_dir } in fs.list(&folder)? {
-            if [TMP_CREATION, TMP_DELETION, TMP].iter().any(|suffix| name.ends_with(suffix)) {
-                let path = folder.join(name);
-                if is_dir { fs.remove_dir_all(&path)? } else { fs.remove_file(&path)? }
-            }
+        let mut entries = fs.list(&folder)?;
+        entries.retain(|entry| {
+            [TMP_CREATION, TMP_DELETION, TMP].iter().any(|suffix| entry.name.ends_with(suffix))
+        });
+        if !entries.is_empty() {
+            // The rename that made a leftover of it may not be durable yet, and must be before parts of it go.
+            fs.sync_dir(&folder)?;
+        }
+        for Entry { name, is_dir } in entries {
+            let path = folder.join(name);
+            if is_dir { fs.remove_dir_all(&path)? } else { fs.remove_file(&path)? }
         }
     }
     Ok(())

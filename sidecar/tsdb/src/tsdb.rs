@@ -104,6 +104,8 @@ impl Tsdb {
         let fs = &options.fs;
         let wal_dir = dir.join(layout::WAL);
         fs.create_dir_durable(&wal_dir).map_err(Error::io("create", &wal_dir))?;
+        // A killed process may have created them and not lived to make their names durable.
+        fs.sync_parent(&wal_dir).and_then(|()| fs.sync_parent(dir)).map_err(Error::io("fsync", dir))?;
         layout::remove_leftovers(fs.as_ref(), dir).map_err(Error::io("clean", dir))?;
         let (blocks, bad_blocks) = block::read_all(fs.as_ref(), dir)?;
         let min_valid = blocks.iter().map(|block| block.max_time).max().unwrap_or(i64::MIN);
@@ -261,3 +263,6 @@ fn now_ms() -> i64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod crash_tests;

@@ -104,6 +104,8 @@ pub(crate) fn read_all(fs: &dyn Fs, dir: &Path) -> Result<(Vec<Meta>, Vec<Error>
     for (_, path) in layout::block_dirs(fs, dir).map_err(Error::io("list", dir))? {
         match Meta::read_from(fs, &path) {
             Ok(meta) => metas.push(meta),
+            // An error that may pass is no reason to go on without the block: what it holds would be stored again.
+            Err(e @ Error::Io { .. }) if !e.is_not_found() => return Err(e),
             Err(e) => bad.push(e),
         }
     }

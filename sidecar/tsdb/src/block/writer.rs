@@ -103,7 +103,12 @@ impl BlockWriter {
         }
         self.fs.sync_dir(&self.tmp).map_err(Error::io("fsync", &self.tmp))?;
         let path = self.dir.join(self.meta.ulid.to_string());
-        self.fs.rename_durable(&self.tmp, &path).map_err(Error::io("rename", &self.tmp))?;
+        self.fs.rename(&self.tmp, &path).map_err(Error::io("rename", &self.tmp))?;
+        if let Err(e) = self.fs.sync_parent(&path) {
+            // The caller will write the block again, under another name; two of it would hold samples twice.
+            let _ = self.fs.rename_durable(&path, &self.tmp);
+            return Err(Error::io("fsync", &self.dir)(e));
+        }
         self.published = true;
         Ok(self.meta.clone())
     }

@@ -91,7 +91,10 @@ impl dyn Fs + '_ {
             self.create_dir_durable(parent)?;
         }
         match self.create_dir(dir) {
-            Ok(()) => self.sync_parent(dir),
+            Ok(()) => self.sync_parent(dir).inspect_err(|_| {
+                // So that a repetition does not take it for durable.
+                let _ = self.remove_dir_all(dir);
+            }),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && self.is_dir(dir) => Ok(()),
             Err(e) => Err(e),
         }
@@ -126,7 +129,8 @@ impl dyn Fs + '_ {
         self.remove_dir_all(deleting)
     }
 
-    fn sync_parent(&self, path: &Path) -> io::Result<()> {
+    /// Makes the name of a file or directory durable.
+    pub fn sync_parent(&self, path: &Path) -> io::Result<()> {
         match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent),
             _ => self.sync_dir(Path::new(".")),

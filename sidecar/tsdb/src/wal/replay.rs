@@ -12,6 +12,11 @@ use crate::head::Head;
 use crate::record::{self, Record};
 use crate::{encoding::Truncated, layout};
 
+/// Bytes kept of what is cut off a segment.
+const TORN_BYTES_MAX: u64 = 16 << 20;
+/// How many such copies are kept.
+const TORN_MAX: usize = 4;
+
 /// What a replay found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Replayed {
@@ -116,13 +121,22 @@ fn replay_segment(
     }
 }
 
-/// Cuts a file after `len` bytes and makes that durable; returns how many bytes went.
+/// Cuts a segment after `len` bytes and makes that durable; returns how many bytes went. Should they be more than a
+/// torn write, somebody may want them: a copy stays beside it, under a name that no reader takes for a segment.
 fn cut_tail(fs: &dyn Fs, path: &Path, len: u64) -> Result<u64, Error> {
     let file = fs.open_write(path).map_err(Error::io("open", path))?;
     let before = file.size().map_err(Error::io("stat", path))?;
-    file.set_len(len).and_then(|()| file.sync_all()).map_err(Error::io("truncate", path))?;
-    if let Some(dir) = path.parent() {
-        fs.sync_dir(dir).map_err(Error::io("fsync", dir))?;
+    let mut tail = vec![0; before.saturating_sub(len).min(TORN_BYTES_MAX) as usize];
+    file.read_at(&mut tail, len).map_err(Error::io("read", path))?;
+    if let Some(dir) = path.parent().filter(|_| tail.iter().any(|&b| b != 0)) {
+        let copy = path.with_extension(layout::TORN);
+        fs.write_atomic(&copy, &tail).map_err(Error::io("write", &copy))?;
+        let copies = layout::torn(fs, dir).map_err(Error::io("list", dir))?;
+        for (_, old) in copies.iter().rev().skip(TORN_MAX) {
+            fs.remove_file(old).map_err(Error::io("remove", old))?;
+        }
     }
+    file.set_len(len).and_then(|()| file.sync_all()).map_err(Error::io("truncate", path))?;
+    fs.sync_parent(path).map_err(Error::io("fsync", path))?;
     Ok(before.saturating_sub(len))
 }
