@@ -17,15 +17,17 @@ mod error;
 pub mod fs;
 mod head;
 pub mod histogram;
-mod index;
+pub mod index;
 mod layout;
 mod limits;
+mod read_at;
 #[allow(dead_code, unused_imports, reason = "not every kind of record is written yet")]
 mod record;
 mod sample;
 mod tsdb;
 mod wal;
 
+pub use chunkenc::Encoding;
 pub use error::{Error, Refusal};
 pub use head::{Appender, Counters, Pending, Scan, SeriesRef, display_series};
 pub use limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};

@@ -15,7 +15,7 @@ use crate::encoding::{crc, put_uvarint};
 use crate::error::Error;
 use crate::fs::{File, Fs};
 
-const MAGIC: [u8; 8] = [0x85, 0xbd, 0x40, 0xdd, 1, 0, 0, 0];
+pub(super) const MAGIC: [u8; 8] = [0x85, 0xbd, 0x40, 0xdd, 1, 0, 0, 0];
 /// A chunk file takes no further chunk beyond this size.
 const FILE_BYTES_MAX: u64 = 512 << 20;
 

@@ -17,16 +17,19 @@ use crate::fs::{File, Fs};
 
 const HEADER: [u8; 5] = [0xba, 0xaa, 0xd7, 0x00, 2];
 /// Series begin at multiples of this; their id is the offset divided by it.
-const SERIES_ALIGN: u64 = 16;
+pub(super) const SERIES_ALIGN: u64 = 16;
 /// Postings are gathered for so many entries at a time at least; each time costs a walk over all series.
 const POSTINGS_PER_WALK_MIN: usize = 1 << 16;
 
-/// Where a chunk is and which times it holds, both inclusive.
+/// Where a chunk is and which times it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ChunkMeta {
-    pub(crate) mint: i64,
-    pub(crate) maxt: i64,
-    pub(crate) reference: u64,
+pub struct ChunkMeta {
+    /// Its first time, milliseconds.
+    pub mint: i64,
+    /// Its last time, milliseconds, inclusive.
+    pub maxt: i64,
+    /// File and offset, see [`crate::block::ChunkReader`].
+    pub reference: u64,
 }
 
 /// An index being written.
