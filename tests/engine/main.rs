@@ -2,4 +2,5 @@
 //! promtool as the judge of what it stored.
 
 mod differential;
+mod kills;
 mod kinds;
