@@ -4,3 +4,4 @@
 mod differential;
 mod kills;
 mod kinds;
+mod restart_memory;
