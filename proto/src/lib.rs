@@ -10,6 +10,7 @@
 
 pub mod labels;
 mod parts;
+pub mod protocol;
 pub mod remote_write;
 pub mod remote_write_v2;
 pub mod settings;
@@ -17,6 +18,7 @@ pub mod tenant;
 mod wire;
 
 pub use parts::Parts;
+pub use protocol::Protocol;
 pub use wire::{WireError, WireFault};
 
 /// The types of Prometheus remote write 1.0, as generated (`tests/generated.rs` keeps them true).

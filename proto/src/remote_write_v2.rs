@@ -203,11 +203,30 @@ pub struct Contents {
 }
 
 impl Contents {
+    /// What remains of it without another, kind by kind; nothing where the other has more.
+    #[must_use]
+    pub fn saturating_sub(self, other: Self) -> Self {
+        Self {
+            samples: self.samples.saturating_sub(other.samples),
+            histograms: self.histograms.saturating_sub(other.histograms),
+            exemplars: self.exemplars.saturating_sub(other.exemplars),
+        }
+    }
+
     #[inline]
     fn count(&mut self, tag: u32) {
         self.samples += u64::from(tag == SAMPLES);
         self.histograms += u64::from(tag == HISTOGRAMS);
         self.exemplars += u64::from(tag == EXEMPLARS);
+    }
+}
+
+impl std::ops::AddAssign for Contents {
+    #[inline]
+    fn add_assign(&mut self, other: Self) {
+        self.samples = self.samples.saturating_add(other.samples);
+        self.histograms = self.histograms.saturating_add(other.histograms);
+        self.exemplars = self.exemplars.saturating_add(other.exemplars);
     }
 }
 
