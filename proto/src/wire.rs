@@ -80,6 +80,12 @@ impl<'a> Cursor<'a> {
         self.rest.is_empty()
     }
 
+    /// What is left.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// How far the cursor has come in the message that errors refer to.
     #[inline]
     pub(crate) fn offset(&self) -> usize {

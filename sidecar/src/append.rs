@@ -62,7 +62,7 @@ impl Outcome {
         self.refused_count += u64::from(!again);
         if !again {
             if self.refused.len() < REFUSED_LISTED_MAX {
-                self.refused.push(RefusedSeries { index, reason: reason.into() });
+                self.refused.push(RefusedSeries { index, reason: reason.into(), ..RefusedSeries::default() });
             }
         } else if let Some(known) = self.refused.last_mut().filter(|known| known.index == index)
             && severity(reason) > severity(known.reason())
