@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::expect_used))]
 
 pub mod block;
+#[allow(dead_code, unused_imports, reason = "the head stores floats only")]
 mod chunkenc;
 mod cut;
 mod encoding;
