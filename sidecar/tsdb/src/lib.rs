@@ -10,6 +10,7 @@
 
 pub mod block;
 mod chunk;
+#[allow(dead_code, unused_imports, reason = "the head stores floats only")]
 mod chunkenc;
 mod cut;
 mod encoding;

@@ -19,12 +19,14 @@ pub(crate) use spans::{SpanBuilder, indices};
 pub use validate::{BUCKETS_MAX, CUSTOM_VALUES_MAX, InvalidHistogram, SPANS_MAX, Side};
 
 use crate::sample::{STALE_NAN, is_stale};
-use number::same_f64;
+pub(crate) use number::same_f64;
 
 /// The schema of histograms whose buckets have the bounds of [`NativeHistogram::custom_values`].
 pub const CUSTOM_BUCKETS_SCHEMA: i32 = -53;
 /// The coarsest exponential schema.
 pub const SCHEMA_MIN: i32 = -4;
+/// The coarsest exponential schema that Prometheus has set aside; chunks with it can be read.
+pub const SCHEMA_MIN_RESERVED: i32 = -9;
 /// The finest exponential schema.
 pub const SCHEMA_MAX: i32 = 8;
 /// The finest exponential schema that is taken; what is finer than [`SCHEMA_MAX`] is reduced to it.
@@ -136,18 +138,18 @@ impl<C: Count, B: Bucket> NativeHistogram<C, B> {
 
     /// Index and count of each positive bucket.
     pub fn positive(&self) -> impl Iterator<Item = (i64, B)> {
-        indices(&self.positive_spans).zip(absolute(&self.positive_buckets))
+        indices(&self.positive_spans).zip(absolute(self.positive_buckets.iter().copied()))
     }
 
     /// Index and count of each negative bucket.
     pub fn negative(&self) -> impl Iterator<Item = (i64, B)> {
-        indices(&self.negative_spans).zip(absolute(&self.negative_buckets))
+        indices(&self.negative_spans).zip(absolute(self.negative_buckets.iter().copied()))
     }
 }
 
 /// The counts of stored buckets.
-pub(crate) fn absolute<B: Bucket>(stored: &[B]) -> impl Iterator<Item = B> {
-    stored.iter().scan(B::default(), |last, &stored| {
+pub(crate) fn absolute<B: Bucket>(stored: impl IntoIterator<Item = B>) -> impl Iterator<Item = B> {
+    stored.into_iter().scan(B::default(), |last, stored| {
         *last = B::absolute(*last, stored);
         Some(*last)
     })

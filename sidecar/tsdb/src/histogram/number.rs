@@ -74,6 +74,6 @@ impl Bucket for f64 {
 }
 
 /// Equal as numbers, or the same bits: a NaN is the same as itself.
-pub(super) fn same_f64(a: f64, b: f64) -> bool {
+pub(crate) fn same_f64(a: f64, b: f64) -> bool {
     a == b || a.to_bits() == b.to_bits()
 }

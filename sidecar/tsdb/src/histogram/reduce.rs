@@ -37,7 +37,7 @@ fn merge<B: Bucket>(
     let mut layout = SpanBuilder::default();
     let mut counts: Vec<B> = Vec::new();
     let mut last = None;
-    for (index, count) in indices(spans).zip(absolute(buckets)) {
+    for (index, count) in indices(spans).zip(absolute(buckets.iter().copied())) {
         let target = ((index - 1) >> shift) + 1;
         match counts.last_mut() {
             Some(merged) if last == Some(target) => *merged = merged.plus(count),

@@ -43,6 +43,11 @@ impl SpanBuilder {
         Some(())
     }
 
+    /// The spans so far.
+    pub(crate) fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
     /// The spans.
     pub(crate) fn finish(self) -> Vec<Span> {
         self.spans

@@ -149,10 +149,8 @@ impl Histogram {
     /// The first fault found.
     pub fn validate(&self) -> Result<(), InvalidHistogram> {
         self.check_sides()?;
-        let in_buckets = |buckets| absolute(buckets).map(|count: i64| count as u128).sum::<u128>();
-        let in_buckets = in_buckets(&self.positive_buckets)
-            + in_buckets(&self.negative_buckets)
-            + u128::from(self.zero_count);
+        let counts = self.positive().chain(self.negative()).map(|(_, count)| count as u128);
+        let in_buckets = counts.sum::<u128>() + u128::from(self.zero_count);
         let count = self.count;
         // An observation of NaN is in no bucket, and makes the sum NaN.
         match in_buckets.cmp(&u128::from(count)) {
@@ -252,7 +250,7 @@ fn check_side<B: Bucket>(side: Side, spans: &[Span], buckets: &[B]) -> Result<()
     if start < -BUCKET_INDEX_MAX || end > BUCKET_INDEX_MAX {
         return Err(InvalidHistogram::BucketIndex { side });
     }
-    match absolute(buckets).position(|count| count < B::default()) {
+    match absolute(buckets.iter().copied()).position(|count| count < B::default()) {
         Some(bucket) => Err(InvalidHistogram::NegativeBucket { side, bucket }),
         None => Ok(()),
     }
