@@ -2,7 +2,8 @@
 //!
 //! Owns neither encodings ([`crate::chunkenc`]) nor files.
 
-use crate::chunkenc::Encoding;
+use crate::chunkenc::{ChunkIter, Encoding};
+use crate::sample::Value;
 
 /// Where a chunk is in the head chunk files: the file's number and the offset of the chunk's entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +36,16 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
+    /// Its samples; ends early where the bytes are damaged.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = (i64, Value)> {
+        ChunkIter::new(self.encoding, &self.data).map_while(Result::ok)
+    }
+
+    /// The value at `t`.
+    pub(crate) fn value_at(&self, t: i64) -> Option<Value> {
+        self.samples().take_while(|(at, _)| *at <= t).find(|(at, _)| *at == t).map(|(_, value)| value)
+    }
+
     /// How many samples it holds.
     pub(crate) fn count(&self) -> u16 {
         self.data.first_chunk::<2>().map_or(0, |count| u16::from_be_bytes(*count))

@@ -52,14 +52,14 @@ impl<'a> Decoder<'a> {
         Self { bytes, offset: 0 }
     }
 
-    /// How many bytes were read.
-    pub(crate) fn offset(&self) -> usize {
-        self.offset
-    }
-
     /// True when nothing is left to read.
     pub(crate) fn is_empty(&self) -> bool {
         self.offset >= self.bytes.len()
+    }
+
+    /// How many bytes were read.
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
     }
 
     /// The next `n` bytes.

@@ -118,6 +118,14 @@ pub enum Refusal {
         /// The oldest time still accepted.
         bound_ms: i64,
     },
+    /// Not the newest of its series, and older than the window for samples out of order.
+    #[error("too old sample: {t_ms} is older than the oldest accepted time {bound_ms}")]
+    TooOld {
+        /// The refused sample's time.
+        t_ms: i64,
+        /// The oldest time still accepted.
+        bound_ms: i64,
+    },
     /// Further ahead of this machine's clock than allowed.
     #[error("too far in the future: {t_ms} is past the newest accepted time {bound_ms}")]
     TooFarInFuture {

@@ -9,6 +9,10 @@ use crate::fs::{Entry, Fs};
 
 /// Directory of the write-ahead log.
 pub(crate) const WAL: &str = "wal";
+/// Directory of the write-behind log: samples out of order.
+pub(crate) const WBL: &str = "wbl";
+/// Directory of the head chunk files.
+pub(crate) const CHUNKS_HEAD: &str = "chunks_head";
 /// Suffix of a block directory while it is written.
 pub(crate) const TMP_CREATION: &str = ".tmp-for-creation";
 /// Suffix of a block directory while it is removed.
@@ -31,6 +35,16 @@ pub(crate) fn checkpoint_name(last: u64) -> String {
 
 /// The WAL segments of a directory by ascending index.
 pub(crate) fn segments(fs: &dyn Fs, dir: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    listed(fs, dir, |name| name.parse().ok().filter(|_| name.bytes().all(|b| b.is_ascii_digit())))
+}
+
+/// `000012` for head chunk file 12.
+pub(crate) fn chunk_file_name(number: u32) -> String {
+    format!("{number:06}")
+}
+
+/// The head chunk files of a directory by ascending number.
+pub(crate) fn chunk_files(fs: &dyn Fs, dir: &Path) -> io::Result<Vec<(u32, PathBuf)>> {
     listed(fs, dir, |name| name.parse().ok().filter(|_| name.bytes().all(|b| b.is_ascii_digit())))
 }
 

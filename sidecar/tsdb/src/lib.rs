@@ -10,8 +10,8 @@
 
 pub mod block;
 mod chunk;
-#[allow(dead_code, unused_imports, reason = "the head stores floats only")]
 mod chunkenc;
+mod chunks_head;
 mod cut;
 mod encoding;
 mod error;
@@ -28,7 +28,7 @@ mod sample;
 mod tsdb;
 mod wal;
 
-pub use chunkenc::Encoding;
+pub use chunkenc::{Encoding, UnknownEncoding};
 pub use error::{Error, Refusal};
 pub use head::{Appender, Counters, Pending, Scan, SeriesRef, display_series};
 pub use limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};

@@ -1,5 +1,6 @@
 //! What a series holds at one time: a float or a native histogram; and the stale marker.
 
+use crate::chunkenc::Encoding;
 use crate::histogram::{FloatHistogram, Histogram};
 
 /// The bits of the NaN that says that a series has ended: as a float sample's value, or as a histogram's sum.
@@ -31,6 +32,24 @@ impl Value {
             (Self::Histogram(a), Self::Histogram(b)) => a.same_observations(b),
             (Self::FloatHistogram(a), Self::FloatHistogram(b)) => a.same_observations(b),
             _ => false,
+        }
+    }
+
+    /// The encoding of chunks with such values.
+    pub(crate) fn encoding(&self) -> Encoding {
+        match self {
+            Self::Float(_) => Encoding::Xor,
+            Self::Histogram(_) => Encoding::Histogram,
+            Self::FloatHistogram(_) => Encoding::FloatHistogram,
+        }
+    }
+
+    /// The stale marker that ends a series of such values.
+    pub(crate) fn stale_of_its_kind(&self) -> Self {
+        match self {
+            Self::Float(_) => Self::Float(f64::from_bits(STALE_NAN)),
+            Self::Histogram(_) => Self::Histogram(Histogram::stale()),
+            Self::FloatHistogram(_) => Self::FloatHistogram(FloatHistogram::stale()),
         }
     }
 

@@ -1,5 +1,7 @@
 //! One tenant's storage: opening, appending, cutting blocks, retention, closing.
 
+mod maintain;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,12 +9,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ulid::Ulid;
 
 use crate::block::{self, Meta};
+use crate::chunks_head::{self, HeadChunks};
 use crate::error::Error;
 use crate::fs::{Fs, RealFs};
 use crate::head::{Appender, Counters, Head};
 use crate::limits::{Limits, SeriesBudget};
-use crate::wal::{self, Keep, Wal, WalSync};
-use crate::{cut, layout, lock};
+use crate::wal::{self, NextSegments, Wal, WalSync};
+use crate::{layout, lock};
 
 /// How a tenant's storage works.
 #[derive(Debug, Clone)]
@@ -28,6 +31,10 @@ pub struct Options {
     pub retention_ms: i64,
     /// Samples further ahead of the clock than this are refused, milliseconds. Default 10 min.
     pub future_window_ms: i64,
+    /// How much older than the newest sample of the storage one that is not the newest of its series may be,
+    /// milliseconds; 0 refuses all. Up to half a block's range such samples go into the block of their range; beyond,
+    /// those that come too late for it get an overlapping block. Default 10 min.
+    pub out_of_order_window_ms: i64,
     /// Counts and bounds the series of all storages that share it.
     pub series_budget: Arc<SeriesBudget>,
     /// Where the files are. Default the machine's file system.
@@ -42,6 +49,7 @@ impl Default for Options {
             wal_sync: WalSync::Group,
             retention_ms: 15 * 24 * 3600 * 1000,
             future_window_ms: 10 * 60 * 1000,
+            out_of_order_window_ms: 10 * 60 * 1000,
             series_budget: Arc::default(),
             fs: Arc::new(RealFs),
         }
@@ -86,11 +94,16 @@ pub struct Tsdb {
     options: Options,
     head: Mutex<Head>,
     wal: Wal,
+    head_chunks: HeadChunks,
+    /// What a cut left to be dropped from the logs: the time before which a block has everything, and the first segment
+    /// of the write-behind log that is needed.
+    log_truncation: Mutex<Option<(i64, Option<u64>)>>,
     blocks: Mutex<Vec<Meta>>,
     /// Held while a block is cut or removed, or the WAL truncated.
     maintenance: Mutex<()>,
     replayed: wal::Replayed,
     bad_blocks: Vec<Error>,
+    bad_chunks: Option<Error>,
 }
 
 impl Tsdb {
@@ -108,17 +121,59 @@ impl Tsdb {
         fs.sync_parent(&wal_dir).and_then(|()| fs.sync_parent(dir)).map_err(Error::io("fsync", dir))?;
         layout::remove_leftovers(fs.as_ref(), dir).map_err(Error::io("clean", dir))?;
         let (blocks, bad_blocks) = block::read_all(fs.as_ref(), dir)?;
-        let min_valid = blocks.iter().map(|block| block.max_time).max().unwrap_or(i64::MIN);
-        let mut head = Head::new(options.block_range_ms, min_valid, Arc::clone(&options.series_budget));
+        let min_valid = blocks.iter().filter(|block| block.is_in_order()).map(|block| block.max_time).max();
+        let mut head = Head::new(
+            options.block_range_ms,
+            min_valid.unwrap_or(i64::MIN),
+            options.out_of_order_window_ms,
+            Arc::clone(&options.series_budget),
+        );
+        let chunks_dir = dir.join(layout::CHUNKS_HEAD);
+        // Prometheus keeps samples out of order in such files too. They move to the write-behind log, and the WAL gives
+        // the rest.
+        let mut foreign = Vec::new();
+        let (next_file, bad_chunks) = chunks_head::load(fs.as_ref(), &chunks_dir, |entry| {
+            match entry.out_of_order {
+                true => foreign.push((entry.series, entry.chunk)),
+                false => head.load_chunk(entry),
+            }
+            Ok(())
+        })?;
+        if !foreign.is_empty() {
+            head.forget_loaded();
+        }
         let replayed = wal::replay(fs.as_ref(), &wal_dir, &mut head)?;
+        let wbl = blocks.iter().filter_map(|block| block.wbl_first()).max();
+        let replayed_wbl = wal::replay_out_of_order(fs.as_ref(), &dir.join(layout::WBL), wbl, &mut head)?;
+        for (series, chunk) in &foreign {
+            for (t, value) in chunk.samples() {
+                head.replay_out_of_order(*series, t, value);
+            }
+        }
         head.replay_done();
         let segment_bytes = options.wal_segment_bytes;
-        let wal = Wal::create(fs, &wal_dir, replayed.next_segment, segment_bytes, options.wal_sync)?;
+        let wal = Wal::create(
+            fs,
+            dir,
+            NextSegments { wal: replayed.next_segment, wbl: replayed_wbl.next_segment },
+            segment_bytes,
+            options.wal_sync,
+        )?;
+        let head_chunks = HeadChunks::new(fs, &chunks_dir, next_file);
+        if !foreign.is_empty() {
+            let began = wal.queue_wbl_segment(&head.seal(i64::MIN));
+            wal.wait(began)?;
+            wal.sync()?;
+            head_chunks.truncate(None)?;
+        }
         Ok(Self {
             dir: dir.to_owned(),
             options,
             head: Mutex::new(head),
             wal,
+            head_chunks,
+            log_truncation: Mutex::new(None),
+            bad_chunks,
             blocks: Mutex::new(blocks),
             maintenance: Mutex::new(()),
             replayed,
@@ -137,6 +192,12 @@ impl Tsdb {
         &self.bad_blocks
     }
 
+    /// What was wrong with the head chunk files when the tenant was opened. They were removed from there on, and the
+    /// write-ahead log gave what they had.
+    pub fn bad_chunks(&self) -> Option<&Error> {
+        self.bad_chunks.as_ref()
+    }
+
     /// Begins to append one request. Holds the head's lock until committed or dropped, so let nothing block
     /// meanwhile.
     pub fn appender(&self) -> Result<Appender<'_>, Error> {
@@ -151,44 +212,6 @@ impl Tsdb {
     /// [`Error::Broken`].
     pub fn set_limits(&self, limits: Limits) -> Result<(), Error> {
         lock(&self.head)?.set_limits(limits);
-        Ok(())
-    }
-
-    /// True if a block is due: the head spans one and a half ranges.
-    pub fn due(&self) -> bool {
-        lock(&self.head).is_ok_and(|head| head.due().is_some())
-    }
-
-    /// Cuts the oldest range of the head into a block if it is due, drops it from the head and truncates the WAL.
-    /// Appends go on meanwhile. After an error the head still has everything, and the call may be repeated.
-    pub fn cut_block(&self) -> Result<Option<Meta>, Error> {
-        let _maintenance = lock(&self.maintenance)?;
-        self.wal.check()?;
-        let Some((mint, maxt)) = lock(&self.head)?.due() else { return Ok(None) };
-        let meta = cut::write_block(&self.options.fs, &self.dir, &self.head, Ulid::generate(), (mint, maxt))?;
-        if let Some(meta) = &meta {
-            lock(&self.blocks)?.push(meta.clone());
-        }
-        self.truncate(maxt)?;
-        Ok(meta)
-    }
-
-    /// Drops everything before `mint` from the head and the WAL.
-    fn truncate(&self, mint: i64) -> Result<(), Error> {
-        let mut step = lock(&self.head)?.begin_truncate(mint);
-        while !step.done {
-            step = lock(&self.head)?.truncate_step(mint, step);
-        }
-        let references = {
-            let mut head = lock(&self.head)?;
-            head.end_truncate(mint, &step);
-            head.references(mint)
-        };
-        // A series created from here on has its record in the newest finished segment or a later one, and a
-        // checkpoint never reaches so far.
-        let keep = Keep { mint, series: &|reference| references.contains(&reference) };
-        let dir = self.dir.join(layout::WAL);
-        wal::truncate(&self.options.fs, &self.wal, &dir, self.options.wal_segment_bytes, &keep)?;
         Ok(())
     }
 

@@ -13,6 +13,8 @@ use crate::layout;
 pub const META_FILE: &str = "meta.json";
 /// The only version there is.
 pub const META_VERSION: u32 = 1;
+/// Hint of a block that holds samples out of order beside another block of the same range.
+pub const HINT_OUT_OF_ORDER: &str = "from-out-of-order";
 
 /// A block's description. Unknown keys are passed over, as Prometheus passes over them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,43 @@ pub struct Meta {
     pub compaction: Compaction,
     /// [`META_VERSION`].
     pub version: u32,
+    /// What Ringside alone reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ringside: Option<Remarks>,
+}
+
+impl Meta {
+    /// A level 1 block for times in `[mint, maxt)`, without counts yet.
+    pub(crate) fn new(ulid: Ulid, (mint, maxt): (i64, i64)) -> Self {
+        Self {
+            ulid,
+            min_time: mint,
+            max_time: maxt,
+            stats: Stats::default(),
+            compaction: Compaction { level: 1, sources: vec![ulid], hints: Vec::new() },
+            version: META_VERSION,
+            ringside: None,
+        }
+    }
+
+    /// True unless the block holds late samples beside blocks that have their range.
+    pub fn is_in_order(&self) -> bool {
+        const HINTS: [&str; 3] = [HINT_OUT_OF_ORDER, "from-stale-series", "from-selected-series"];
+        !self.compaction.hints.iter().any(|hint| HINTS.contains(&hint.as_str()))
+    }
+
+    /// The first segment of the write-behind log with samples that this block has not got.
+    pub(crate) fn wbl_first(&self) -> Option<u64> {
+        self.ringside.as_ref().map(|remarks| remarks.wbl_first)
+    }
+}
+
+/// Remarks of a block for the storage that cut it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remarks {
+    /// The first segment of the write-behind log that is needed beside the block; older ones are in it.
+    pub wbl_first: u64,
 }
 
 /// Counts of a block; zeros are left out.
@@ -141,6 +180,7 @@ mod tests {
             },
             compaction: Compaction { level: 1, sources: vec![ulid], hints: Vec::new() },
             version: META_VERSION,
+            ringside: None,
         };
         let json = String::from_utf8(to_json(&meta).unwrap()).unwrap();
         let expected = "{\n\t\"ulid\": \"01ARZ3NDEKTSV4RRFFQ69G5FAV\",\n\t\"minTime\": 0,\n\t\"maxTime\": 7200000,\n\t\

@@ -13,7 +13,7 @@ mod writer;
 
 pub use chunk_reader::{ChunkReader, EncodedChunk};
 pub(crate) use meta::read_all;
-pub use meta::{Compaction, META_FILE, META_VERSION, Meta, Stats, to_json};
+pub use meta::{Compaction, HINT_OUT_OF_ORDER, META_FILE, META_VERSION, Meta, Remarks, Stats, to_json};
 pub use reader::{Block, Series, SeriesIter};
 pub use tombstones::{Interval, Tombstones};
 pub use verify::verify;

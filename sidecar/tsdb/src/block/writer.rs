@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ulid::Ulid;
-
 use super::chunks::ChunkWriter;
-use super::meta::{Compaction, META_FILE, META_VERSION, Meta, Stats, to_json};
+use super::meta::{META_FILE, Meta, to_json};
 use crate::chunk::Chunk;
+use crate::chunkenc::Encoding;
 use crate::error::Error;
 use crate::fs::Fs;
 use crate::index::{ChunkMeta, IndexWriter};
@@ -30,25 +29,17 @@ pub(crate) struct BlockWriter {
 }
 
 impl BlockWriter {
-    /// Begins a level 1 block in tenant directory `dir` for times in `[mint, maxt)`. `symbols` are all label names
-    /// and values, sorted and unique.
+    /// Begins a level 1 block in tenant directory `dir`, described by `meta` but for its counts. `symbols` are all label
+    /// names and values, sorted and unique.
     pub(crate) fn create(
         fs: &Arc<dyn Fs>,
         dir: &Path,
-        ulid: Ulid,
-        (mint, maxt): (i64, i64),
+        meta: Meta,
         symbols: Vec<Box<[u8]>>,
     ) -> Result<Self, Error> {
+        let ulid = meta.ulid;
         let tmp = dir.join(format!("{ulid}{}", layout::TMP_CREATION));
         fs.create_dir_durable(&tmp).map_err(Error::io("create", &tmp))?;
-        let meta = Meta {
-            ulid,
-            min_time: mint,
-            max_time: maxt,
-            stats: Stats::default(),
-            compaction: Compaction { level: 1, sources: vec![ulid], hints: Vec::new() },
-            version: META_VERSION,
-        };
         let mut block = Self {
             fs: Arc::clone(fs),
             dir: dir.to_owned(),
@@ -78,7 +69,12 @@ impl BlockWriter {
             self.metas.push(ChunkMeta { mint: chunk.mint, maxt: chunk.maxt, reference });
             let samples = u64::from(chunk.count());
             self.meta.stats.num_samples += samples;
-            self.meta.stats.num_float_samples += samples;
+            match chunk.encoding {
+                Encoding::Xor => self.meta.stats.num_float_samples += samples,
+                Encoding::Histogram | Encoding::FloatHistogram => {
+                    self.meta.stats.num_histogram_samples += samples;
+                }
+            }
         }
         self.meta.stats.num_series += 1;
         self.meta.stats.num_chunks += chunks.len() as u64;

@@ -36,11 +36,6 @@ pub(crate) struct BitWriter {
 }
 
 impl BitWriter {
-    /// Continues behind whole bytes.
-    pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, free: 0 }
-    }
-
     /// Appends `n` low bits of `value`.
     #[inline]
     pub(crate) fn put(&mut self, value: u64, n: u32) {

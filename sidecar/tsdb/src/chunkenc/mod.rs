@@ -25,7 +25,7 @@ pub enum Encoding {
 /// No encoding that this version reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unknown chunk encoding {0}")]
-pub(crate) struct UnknownEncoding(pub(crate) u8);
+pub struct UnknownEncoding(pub u8);
 
 impl TryFrom<u8> for Encoding {
     type Error = UnknownEncoding;

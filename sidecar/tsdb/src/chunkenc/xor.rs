@@ -18,6 +18,9 @@ pub(crate) struct XorAppender {
     t: i64,
     delta: u64,
     v: u64,
+    /// The number of samples. It goes to the front of the bytes when they are handed out, so that adding a sample
+    /// touches their end only.
+    count: u16,
     /// Unused low bits in the last byte.
     free: u8,
     window: Window,
@@ -27,16 +30,20 @@ impl XorAppender {
     /// The number of samples.
     #[inline]
     pub(crate) fn count(&self) -> u16 {
-        match self.bytes.first_chunk::<2>() {
-            Some(count) => u16::from_be_bytes(*count),
-            None => 0,
-        }
+        self.count
     }
 
-    /// The chunk's bytes so far, a complete chunk at any time; empty without samples.
+    /// The bytes that the chunk has so far.
     #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// A copy of the chunk as it is; empty without samples.
+    pub(crate) fn copy(&self) -> Box<[u8]> {
+        let mut bytes: Box<[u8]> = self.bytes.as_slice().into();
+        put_count(&mut bytes, self.count);
+        bytes
     }
 
     /// Time and value bits of the newest sample; zeros without samples.
@@ -47,15 +54,17 @@ impl XorAppender {
 
     /// Takes the finished bytes and leaves an empty appender.
     pub(crate) fn finish(&mut self) -> Box<[u8]> {
-        std::mem::take(self).bytes.into_boxed_slice()
+        let mut bytes = std::mem::take(&mut self.bytes).into_boxed_slice();
+        put_count(&mut bytes, self.count);
+        *self = Self::default();
+        bytes
     }
 
     /// Adds a sample newer than all before. At most 65,535 samples fit; the head cuts far below that.
     #[inline]
     pub(crate) fn append(&mut self, t: i64, value: f64) {
         let bits = value.to_bits();
-        let count = self.count();
-        match count {
+        match self.count {
             0 => {
                 self.bytes.reserve(24);
                 self.bytes.extend_from_slice(&[0, 0]);
@@ -87,14 +96,18 @@ impl XorAppender {
         }
         self.t = t;
         self.v = bits;
-        if let Some(head) = self.bytes.first_chunk_mut::<2>() {
-            *head = (count + 1).to_be_bytes();
-        }
+        self.count += 1;
     }
 
     #[inline]
     fn put_value(&mut self, bits: u64) {
         self.window.put(&mut self.bytes, &mut self.free, bits ^ self.v);
+    }
+}
+
+fn put_count(bytes: &mut [u8], count: u16) {
+    if let Some(head) = bytes.first_chunk_mut::<2>() {
+        *head = count.to_be_bytes();
     }
 }
 
@@ -187,13 +200,13 @@ mod tests {
     fn encode(samples: &[(i64, f64)]) -> Vec<u8> {
         let mut appender = XorAppender::default();
         for &(t, v) in samples {
-            let before = appender.bytes().len();
+            let before = appender.len();
             appender.append(t, v);
             if before > 0 {
-                assert!(appender.bytes().len() - before <= SAMPLE_BYTES_MAX);
+                assert!(appender.len() - before <= SAMPLE_BYTES_MAX);
             }
         }
-        appender.bytes().to_vec()
+        appender.copy().to_vec()
     }
 
     fn bits(samples: &[(i64, f64)]) -> Vec<(i64, u64)> {

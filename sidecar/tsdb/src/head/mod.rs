@@ -5,6 +5,11 @@
 
 mod append;
 mod gc;
+mod late;
+mod mmap;
+mod ooo;
+mod open_chunk;
+mod records;
 mod series;
 mod series_key;
 mod slots;
@@ -17,15 +22,20 @@ use hashbrown::HashTable;
 
 pub use append::{Appender, Pending, Scan, SeriesRef};
 pub(crate) use gc::SLOTS_PER_STEP;
-pub(crate) use series::Series;
-use series::range_end;
+use late::Late;
+pub(crate) use late::LateSamples;
+pub(crate) use open_chunk::{encode, range_end};
+use records::Records;
+pub(crate) use series::{Before, Series};
 pub use series_key::display_series;
 pub(crate) use slots::Slots;
 pub(crate) use symbols::Symbols;
 
+use crate::chunk::MappedChunk;
+use crate::chunks_head::LoadedChunk;
 use crate::error::Refusal;
 use crate::limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};
-use crate::record::{SampleEntry, SamplesEncoder, SeriesEncoder};
+use crate::sample::Value;
 use symbols::KeyHasher;
 
 /// What the head counts; each a total since the tenant was opened.
@@ -36,10 +46,16 @@ pub struct Counters {
     pub samples_appended: u64,
     /// Samples that were already stored with the same value.
     pub duplicates: u64,
+    /// Native histograms among them.
+    pub histograms_appended: u64,
+    /// Samples among them that came after a newer one of their series.
+    pub out_of_order_appended: u64,
     /// Samples refused because the series has a newer one, or another value at that time.
     pub out_of_order: u64,
     /// Samples refused because they are older than the head accepts, or too far in the future.
     pub out_of_bounds: u64,
+    /// Samples refused because they are older than the window for samples out of order.
+    pub too_old: u64,
     /// Series refused by a bound on labels or on the number of series.
     pub series_refused: u64,
     /// Series created.
@@ -50,6 +66,18 @@ pub struct Counters {
     pub chunks_created: u64,
     /// Chunks dropped after their data went into a block.
     pub chunks_removed: u64,
+}
+
+impl Counters {
+    fn count(&mut self, refusal: &Refusal) {
+        let counter = match refusal {
+            Refusal::OutOfBounds { .. } | Refusal::TooFarInFuture { .. } => &mut self.out_of_bounds,
+            Refusal::TooOld { .. } => &mut self.too_old,
+            Refusal::LabelLimit { .. } | Refusal::SeriesLimit { .. } => &mut self.series_refused,
+            _ => &mut self.out_of_order,
+        };
+        *counter += 1;
+    }
 }
 
 /// A tenant's head. Times are milliseconds.
@@ -67,22 +95,28 @@ pub(crate) struct Head {
     maxt: i64,
     /// Nothing older is accepted: blocks have it.
     min_valid: i64,
+    /// How much older than the newest sample of the head one out of order may be; 0 for none at all.
+    window: i64,
+    /// Samples before this time are late: their range is in a block, or about to be.
+    sealed: i64,
+    late: Late,
     limits: Limits,
     budget: Arc<SeriesBudget>,
     counters: Counters,
     /// References in the WAL that name a series by another slot: reference to slot. Empty once replay is done.
     replayed: HashMap<u64, u32>,
+    /// Chunks of head chunk files by the reference of a series that no record has named yet. Empty once replay is done.
+    loaded: HashMap<u64, Vec<MappedChunk>>,
     /// References whose series left the head, or got another reference, while samples of theirs may remain in
     /// the WAL: reference to the newest time such a sample can have.
     retired: HashMap<u64, i64>,
     key: Vec<u8>,
-    samples_record: SamplesEncoder,
-    series_record: SeriesEncoder,
+    records: Records,
 }
 
 impl Head {
-    /// An empty head that accepts nothing older than `min_valid`.
-    pub(crate) fn new(range: i64, min_valid: i64, budget: Arc<SeriesBudget>) -> Self {
+    /// An empty head that accepts nothing older than `min_valid` in order, and samples out of order within `window`.
+    pub(crate) fn new(range: i64, min_valid: i64, window: i64, budget: Arc<SeriesBudget>) -> Self {
         Self {
             range,
             hasher: KeyHasher::default(),
@@ -94,14 +128,17 @@ impl Head {
             mint: i64::MAX,
             maxt: i64::MIN,
             min_valid,
+            window,
+            sealed: min_valid,
+            late: Late::default(),
             limits: Limits::default(),
             budget,
             counters: Counters::default(),
             replayed: HashMap::new(),
+            loaded: HashMap::new(),
             retired: HashMap::new(),
             key: Vec::new(),
-            samples_record: SamplesEncoder::default(),
-            series_record: SeriesEncoder::default(),
+            records: Records::default(),
         }
     }
 
@@ -122,6 +159,11 @@ impl Head {
     /// The oldest time that a sample may have now.
     pub(crate) fn oldest_accepted(&self) -> i64 {
         self.min_valid.max(self.maxt.saturating_sub(self.range / 2))
+    }
+
+    /// The oldest time that a sample out of order may have now; `i64::MAX` where none is accepted.
+    pub(crate) fn oldest_late(&self) -> i64 {
+        if self.window > 0 { self.maxt.saturating_sub(self.window) } else { i64::MAX }
     }
 
     /// Number of series.
@@ -174,10 +216,32 @@ impl Head {
         &self.series
     }
 
-    /// True if the WAL's checkpoint must keep this reference's series record for samples from `mint` on.
-    pub(crate) fn references(&self, mint: i64) -> std::collections::HashSet<u64> {
+    /// The references whose series records the WAL's checkpoint must keep for samples from `mint` on; sorted.
+    pub(crate) fn references(&self, mint: i64) -> Vec<u64> {
         let live = self.series.iter().map(|series| series.reference).filter(|&reference| reference != 0);
-        live.chain(self.retired.iter().filter(|(_, expiry)| **expiry >= mint).map(|(r, _)| *r)).collect()
+        let retired = self.retired.iter().filter(|(_, expiry)| **expiry >= mint).map(|(r, _)| *r);
+        let mut references = Vec::with_capacity(self.series_count() + self.retired.len());
+        references.extend(live.chain(retired));
+        references.sort_unstable();
+        references
+    }
+
+    /// A chunk of a head chunk file, for the series that a record of the WAL will name. What a block has is passed over;
+    /// so is what overlaps an earlier chunk.
+    pub(crate) fn load_chunk(&mut self, entry: LoadedChunk) {
+        let LoadedChunk { series, reference, chunk, .. } = entry;
+        if chunk.maxt < self.min_valid {
+            return;
+        }
+        let mapped = self.loaded.entry(series).or_default();
+        if mapped.last().is_none_or(|last| chunk.mint > last.maxt) {
+            mapped.push(MappedChunk { mint: chunk.mint, maxt: chunk.maxt, reference });
+        }
+    }
+
+    /// Forgets what [`Self::load_chunk`] took: the WAL gives all of it.
+    pub(crate) fn forget_loaded(&mut self) {
+        self.loaded = HashMap::new();
     }
 
     /// A series record of the WAL: creates the series, or makes its reference another name of a known one.
@@ -188,33 +252,50 @@ impl Head {
         let hash = self.hasher.hash(&key);
         let slot = match self.find(hash, &key) {
             Some(slot) => {
+                self.loaded.remove(&reference);
                 if self.series.get(slot as usize).is_some_and(|series| series.reference != reference) {
                     self.retired.entry(reference).or_insert(i64::MIN);
                 }
                 slot
             }
-            None => self.create(reference, hash, labels),
+            None => {
+                let slot = self.create(reference, hash, labels);
+                self.attach(slot, reference);
+                slot
+            }
         };
         self.key = key;
         self.next_ref = self.next_ref.max(reference.saturating_add(1));
         self.replayed.insert(reference, slot);
     }
 
+    /// Gives a new series the chunks that files hold of it.
+    fn attach(&mut self, slot: u32, reference: u64) {
+        let Some(mapped) = self.loaded.remove(&reference) else { return };
+        let (Some(first), Some(last)) = (mapped.first(), mapped.last()) else { return };
+        self.mint = self.mint.min(first.mint.max(self.min_valid));
+        self.maxt = self.maxt.max(last.maxt);
+        self.counters.chunks_created += mapped.len() as u64;
+        if let Some(series) = self.series.get_mut(slot as usize) {
+            series.attach(mapped);
+        }
+    }
+
     /// A sample of the WAL. What a block has or an earlier record gave is passed over. False if no series record
     /// named its series.
-    pub(crate) fn replay_sample(&mut self, sample: SampleEntry) -> bool {
-        let Some(&slot) = self.replayed.get(&sample.reference) else { return false };
-        if sample.t < self.min_valid {
+    pub(crate) fn replay_sample(&mut self, reference: u64, t: i64, value: &Value) -> bool {
+        let Some(&slot) = self.replayed.get(&reference) else { return false };
+        if t < self.min_valid {
             return true;
         }
-        if let Some(expiry) = self.retired.get_mut(&sample.reference) {
-            *expiry = sample.t.max(*expiry);
+        if let Some(expiry) = self.retired.get_mut(&reference) {
+            *expiry = t.max(*expiry);
         }
         let Some(series) = self.series.get_mut(slot as usize) else { return false };
-        if series.last().is_none_or(|(last, _)| sample.t > last) {
-            self.counters.chunks_created += series.push(sample.t, sample.v, self.range);
-            self.mint = self.mint.min(sample.t);
-            self.maxt = self.maxt.max(sample.t);
+        if series.newest().is_none_or(|newest| t > newest) {
+            self.counters.chunks_created += series.push(t, value, self.range);
+            self.mint = self.mint.min(t);
+            self.maxt = self.maxt.max(t);
         }
         true
     }
@@ -222,6 +303,7 @@ impl Head {
     /// Ends the replay: forgets what only it needs, and the series without a sample.
     pub(crate) fn replay_done(&mut self) {
         self.replayed = HashMap::new();
+        self.loaded = HashMap::new();
         self.collect_empty(self.min_valid);
     }
 

@@ -3,7 +3,8 @@
 //! A short sorted buffer takes them; a full one is encoded into a chunk. Chunks may overlap each other, but no two
 //! samples here have the same time. Owns no durability: the write-behind log has every sample.
 
-use super::series::{Chunk, encode};
+use super::open_chunk::encode;
+use crate::chunk::Chunk;
 use crate::sample::Value;
 
 /// Samples in the buffer before they are encoded; Prometheus' default.
@@ -38,14 +39,10 @@ impl OutOfOrder {
     /// The samples before `maxt` in order of time.
     pub(super) fn before(&self, maxt: i64) -> Vec<(i64, Value)> {
         let encoded = self.chunks.iter().filter(|chunk| chunk.mint < maxt).flat_map(Chunk::samples);
-        let mut samples: Vec<_> = encoded.chain(self.buffer.iter().cloned()).filter(|(t, _)| *t < maxt).collect();
+        let mut samples: Vec<_> =
+            encoded.chain(self.buffer.iter().cloned()).filter(|(t, _)| *t < maxt).collect();
         samples.sort_by_key(|(t, _)| *t);
         samples
-    }
-
-    /// All samples in order of time.
-    pub(super) fn all(&self) -> Vec<(i64, Value)> {
-        self.before(i64::MAX)
     }
 
     /// Drops the samples before `mint`. A chunk never crosses the end of a range, so whole chunks go.

@@ -11,6 +11,7 @@ mod mmap_markers;
 mod samples;
 mod series;
 mod tombstones;
+mod values;
 
 use crate::encoding::{Decoder, Truncated, put_string, put_uvarint};
 use base::{Base, BaseEncoder};
@@ -21,6 +22,7 @@ pub(crate) use mmap_markers::{MmapMarkerEntry, MmapMarkerRecords, MmapMarkersEnc
 pub(crate) use samples::{SampleEntry, SampleRecords, SamplesEncoder};
 pub(crate) use series::{SeriesEncoder, SeriesEntry, SeriesRecords};
 pub(crate) use tombstones::{TombstoneEntry, TombstoneRecords, TombstonesEncoder};
+pub(crate) use values::ValuesEncoder;
 
 const SERIES: u8 = 1;
 const SAMPLES: u8 = 2;

@@ -11,7 +11,8 @@ use super::segment::SegmentWriter;
 use super::writer::Wal;
 use crate::error::Error;
 use crate::fs::Fs;
-use crate::record::{self, Record, SamplesEncoder, SeriesEncoder};
+use crate::record::{self, HistogramEntry, Record, SeriesEncoder, ValuesEncoder};
+use crate::sample::Value;
 use crate::{encoding::Truncated, layout};
 
 /// What a checkpoint must keep.
@@ -51,7 +52,7 @@ pub(crate) fn truncate(
         writer: &mut writer,
         keep,
         series: Default::default(),
-        samples: Default::default(),
+        values: Default::default(),
     };
     if let Some((_, path)) = old.last() {
         for (_, segment) in layout::segments(fs.as_ref(), path).map_err(Error::io("list", path))? {
@@ -81,7 +82,7 @@ struct Copy<'a> {
     writer: &'a mut SegmentWriter,
     keep: &'a Keep<'a>,
     series: SeriesEncoder,
-    samples: SamplesEncoder,
+    values: ValuesEncoder,
 }
 
 impl Copy<'_> {
@@ -104,12 +105,25 @@ impl Copy<'_> {
                     for entry in entries {
                         let entry = entry.map_err(bad)?;
                         if entry.t >= self.keep.mint {
-                            self.samples.push(entry.reference, entry.t, entry.v);
+                            self.values.floats.push(entry.reference, entry.t, entry.v);
                         }
                     }
                 }
-                Record::Histograms(_) | Record::FloatHistograms(_) => {
-                    return Err(Error::Unsupported { path: path.to_owned(), what: "native histograms" });
+                Record::Histograms(entries) => {
+                    for entry in entries {
+                        let HistogramEntry { reference, t, h } = entry.map_err(bad)?;
+                        if t >= self.keep.mint {
+                            self.values.push(reference, t, &Value::Histogram(h));
+                        }
+                    }
+                }
+                Record::FloatHistograms(entries) => {
+                    for entry in entries {
+                        let HistogramEntry { reference, t, h } = entry.map_err(bad)?;
+                        if t >= self.keep.mint {
+                            self.values.push(reference, t, &Value::FloatHistogram(h));
+                        }
+                    }
                 }
                 Record::Tombstones(_)
                 | Record::Exemplars(_)
@@ -117,13 +131,13 @@ impl Copy<'_> {
                 | Record::Metadata(_)
                 | Record::Skipped => {}
             }
-            for record in [self.series.bytes(), self.samples.bytes()] {
+            for record in [self.series.bytes()].into_iter().chain(self.values.payloads()) {
                 if !record.is_empty() {
                     self.writer.write(record)?;
                 }
             }
             self.series.clear();
-            self.samples.clear();
+            self.values.clear();
         }
     }
 }

@@ -13,9 +13,9 @@ mod writer;
 
 pub(crate) use checkpoint::{Keep, truncate};
 
-pub(crate) use replay::{Replayed, replay};
+pub(crate) use replay::{Replayed, remove_segments_before, replay, replay_out_of_order};
 pub use writer::WalSync;
-pub(crate) use writer::{Position, Wal};
+pub(crate) use writer::{NextSegments, Position, Wal};
 
 #[cfg(test)]
 mod tests;

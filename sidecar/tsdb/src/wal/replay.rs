@@ -9,7 +9,8 @@ use super::reader::SegmentReader;
 use crate::error::Error;
 use crate::fs::Fs;
 use crate::head::Head;
-use crate::record::{self, Record};
+use crate::record::{self, HistogramEntry, Record, SampleEntry};
+use crate::sample::Value;
 use crate::{encoding::Truncated, layout};
 
 /// Bytes kept of what is cut off a segment.
@@ -35,14 +36,36 @@ pub(crate) fn replay(fs: &dyn Fs, dir: &Path, head: &mut Head) -> Result<Replaye
     if let Some((last, path)) = &checkpoint {
         done.next_segment = last + 1;
         for (_, segment) in layout::segments(fs, path).map_err(Error::io("list", path))? {
-            replay_segment(&mut SegmentReader::open(fs, &segment)?, &segment, head, &mut done)?;
+            let mut reader = SegmentReader::open(fs, &segment)?;
+            replay_segment(&mut reader, &segment, Log::Wal, head, &mut done)?;
         }
     }
+    replay_live(fs, dir, Log::Wal, head, &mut done)?;
+    Ok(done)
+}
+
+/// Replays the write-behind log in `dir` into a head that has the write-ahead log, from segment `first` on; older
+/// segments are removed.
+pub(crate) fn replay_out_of_order(
+    fs: &dyn Fs,
+    dir: &Path,
+    first: Option<u64>,
+    head: &mut Head,
+) -> Result<Replayed, Error> {
+    let listed = layout::segments(fs, dir).map_err(Error::io("list", dir))?;
+    let first = first.into_iter().chain(listed.first().map(|(index, _)| *index)).max();
+    let mut done = Replayed { next_segment: first.unwrap_or(0), ..Replayed::default() };
+    replay_live(fs, dir, Log::Wbl, head, &mut done)?;
+    Ok(done)
+}
+
+/// Replays the segments from the next one on, which must be without a gap; older ones are removed.
+fn replay_live(fs: &dyn Fs, dir: &Path, log: Log, head: &mut Head, done: &mut Replayed) -> Result<(), Error> {
     let segments = live_segments(fs, dir, done.next_segment)?;
     let newest = segments.len().saturating_sub(1);
     for (position, path) in segments.iter().enumerate() {
         let mut reader = SegmentReader::open(fs, path)?;
-        match replay_segment(&mut reader, path, head, &mut done) {
+        match replay_segment(&mut reader, path, log, head, done) {
             // A record that cannot be decoded was read whole, so what is good ends before it.
             Err(Error::Corrupt { offset, .. }) if position == newest => {
                 done.torn_bytes = cut_tail(fs, path, reader.good_offset().min(offset))?;
@@ -54,7 +77,7 @@ pub(crate) fn replay(fs: &dyn Fs, dir: &Path, head: &mut Head) -> Result<Replaye
     if let Some(path) = segments.last() {
         sync(fs, path)?;
     }
-    Ok(done)
+    Ok(())
 }
 
 /// What was replayed may have been written and not synced when the process ended. From here on it counts as stored,
@@ -62,6 +85,15 @@ pub(crate) fn replay(fs: &dyn Fs, dir: &Path, head: &mut Head) -> Result<Replaye
 fn sync(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
     let file = fs.open(path).map_err(Error::io("open", path))?;
     file.sync_all().map_err(Error::io("fsync", path))
+}
+
+/// Removes the segments in `dir` before `first`.
+pub(crate) fn remove_segments_before(fs: &dyn Fs, dir: &Path, first: u64) -> Result<(), Error> {
+    let listed = layout::segments(fs, dir).map_err(Error::io("list", dir))?;
+    for (_, path) in listed.into_iter().filter(|(index, _)| *index < first) {
+        fs.remove_file(&path).map_err(Error::io("remove", &path))?;
+    }
+    Ok(())
 }
 
 /// The segments from `first` on, which must be without a gap; older ones are removed.
@@ -86,9 +118,19 @@ fn live_segments(fs: &dyn Fs, dir: &Path, first: u64) -> Result<Vec<PathBuf>, Er
     Ok(live)
 }
 
+/// Which log a record is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// The write-ahead log: series, and samples in order.
+    Wal,
+    /// The write-behind log: samples out of order.
+    Wbl,
+}
+
 fn replay_segment(
     reader: &mut SegmentReader,
     path: &Path,
+    log: Log,
     head: &mut Head,
     done: &mut Replayed,
 ) -> Result<(), Error> {
@@ -96,6 +138,13 @@ fn replay_segment(
         let offset = reader.good_offset();
         let bad = |e: Truncated| Error::corrupt(path, offset, format!("undecodable record: {e}"));
         let Some(payload) = reader.next_record()? else { return Ok(()) };
+        let mut replay = |reference, t, value| {
+            let known = match log {
+                Log::Wal => head.replay_sample(reference, t, &value),
+                Log::Wbl => head.replay_out_of_order(reference, t, value),
+            };
+            done.unknown_refs += u64::from(!known);
+        };
         match record::decode(payload) {
             Record::Series(entries) => {
                 for entry in entries {
@@ -105,12 +154,21 @@ fn replay_segment(
             }
             Record::Samples(entries) => {
                 for entry in entries {
-                    let known = head.replay_sample(entry.map_err(bad)?);
-                    done.unknown_refs += u64::from(!known);
+                    let SampleEntry { reference, t, v } = entry.map_err(bad)?;
+                    replay(reference, t, Value::Float(v));
                 }
             }
-            Record::Histograms(_) | Record::FloatHistograms(_) => {
-                return Err(Error::Unsupported { path: path.to_owned(), what: "native histograms" });
+            Record::Histograms(entries) => {
+                for entry in entries {
+                    let HistogramEntry { reference, t, h } = entry.map_err(bad)?;
+                    replay(reference, t, Value::Histogram(h));
+                }
+            }
+            Record::FloatHistograms(entries) => {
+                for entry in entries {
+                    let HistogramEntry { reference, t, h } = entry.map_err(bad)?;
+                    replay(reference, t, Value::FloatHistogram(h));
+                }
             }
             Record::Tombstones(_)
             | Record::Exemplars(_)

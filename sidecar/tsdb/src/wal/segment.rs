@@ -23,6 +23,8 @@ pub(super) struct SegmentWriter {
     compressed: Vec<u8>,
     /// Framed bytes not yet given to the operating system.
     buffer: Vec<u8>,
+    /// Something was written since the last sync.
+    dirty: bool,
 }
 
 /// Framed bytes are handed to the operating system at the latest when so many are waiting.
@@ -47,6 +49,7 @@ impl SegmentWriter {
             snappy: snap::raw::Encoder::new(),
             compressed: Vec::new(),
             buffer: Vec::new(),
+            dirty: false,
         })
     }
 
@@ -61,8 +64,14 @@ impl SegmentWriter {
         self.index
     }
 
+    /// True if something was written since the last sync.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
     /// Adds one record, compressed where that makes it smaller.
     pub(super) fn write(&mut self, record: &[u8]) -> Result<(), Error> {
+        self.dirty = true;
         let room = snap::raw::max_compress_len(record.len());
         if self.compressed.len() < room {
             self.compressed.resize(room, 0);
@@ -96,7 +105,9 @@ impl SegmentWriter {
     /// Hands all bytes to the operating system and waits until the device has them.
     pub(super) fn sync(&mut self) -> Result<(), Error> {
         self.flush()?;
-        self.file.sync_data().map_err(Error::io("fdatasync", &self.path))
+        self.file.sync_data().map_err(Error::io("fdatasync", &self.path))?;
+        self.dirty = false;
+        Ok(())
     }
 
     /// Pads and syncs the open segment and begins the next.

@@ -17,7 +17,7 @@ mod tests;
 
 use super::bstream::BitWriter;
 use crate::histogram::{Bucket, Count, NativeHistogram, Span};
-pub(crate) use end::HistogramChunkEnd;
+pub(crate) use end::{HistogramChunkEnd, predict_end};
 pub(crate) use field::Number;
 use fields::Fields;
 use fit::{Fit, Sides};

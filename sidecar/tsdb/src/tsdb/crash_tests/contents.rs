@@ -8,28 +8,38 @@ use crate::chunkenc::xor::XorIter;
 use crate::encoding::Decoder;
 use crate::fs::Fs;
 use crate::layout;
+use crate::sample::Value;
 
 /// Bits of the value by series and time.
 pub(super) type Contents = BTreeMap<(String, i64), u64>;
 
-/// Everything, each sample exactly once.
-pub(super) fn read(tsdb: &Tsdb, case: &str) -> Contents {
+/// Everything, each sample exactly once, or at least with the same value if it may be there `twice`.
+pub(super) fn read(tsdb: &Tsdb, twice: bool, case: &str) -> Contents {
     let mut contents = Contents::new();
-    let mut add = |labels: &str, data: &[u8], whose: &str| {
-        for sample in XorIter::new(data) {
-            let (t, v) = sample.unwrap();
-            let twice = contents.insert((labels.to_owned(), t), v.to_bits());
-            assert!(twice.is_none(), "{labels} has its sample at {t} twice, at last in {whose}: {case}");
+    let mut add = |labels: &str, samples: &mut dyn Iterator<Item = (i64, Value)>, whose: &str| {
+        for (t, value) in samples {
+            let Value::Float(v) = value else { panic!("{value:?}") };
+            let before = contents.insert((labels.to_owned(), t), v.to_bits());
+            let is_fine = before.is_none_or(|bits| twice && bits == v.to_bits());
+            assert!(is_fine, "{labels} has its sample at {t} twice, at last in {whose}: {case}");
         }
     };
     let head = tsdb.head.lock().unwrap();
-    for series in head.slots().iter().filter(|series| series.reference != 0) {
+    let slots = head.slots().range(0, head.slots().len());
+    for (slot, series) in slots.filter(|(_, series)| series.reference != 0) {
         let labels = display(head.labels(series));
-        series.chunks_before(i64::MAX).iter().for_each(|chunk| add(&labels, &chunk.data, "the head"));
+        let before = series.before(i64::MAX);
+        let mapped = before.mapped.iter().map(|chunk| tsdb.head_chunks.read(chunk.reference).unwrap());
+        mapped.chain(before.chunks).for_each(|chunk| add(&labels, &mut chunk.samples(), "the head"));
+        add(&labels, &mut before.out_of_order.into_iter(), "the head's samples out of order");
+        add(&labels, &mut head.late_of(slot as u32).into_iter(), "the head's late samples");
     }
     let fs = tsdb.options.fs.as_ref();
     for (_, dir) in layout::block_dirs(fs, &tsdb.dir).unwrap() {
-        block(fs, &dir, &mut |labels, data| add(labels, data, &dir.display().to_string()));
+        block(fs, &dir, &mut |labels, data| {
+            let samples = XorIter::new(data).map(|sample| sample.map(|(t, v)| (t, Value::Float(v))).unwrap());
+            add(labels, &mut { samples }, &dir.display().to_string());
+        });
     }
     contents
 }
@@ -60,7 +70,8 @@ fn block(fs: &dyn Fs, dir: &Path, add: &mut dyn FnMut(&str, &[u8])) {
         let mut reference = 0;
         for i in 0..chunks {
             // The first chunk's start and reference stand for themselves, the others' for a difference.
-            (fields.uvarint().unwrap(), fields.uvarint().unwrap());
+            fields.uvarint().unwrap();
+            fields.uvarint().unwrap();
             reference += if i == 0 { fields.uvarint().unwrap() as i64 } else { fields.varint().unwrap() };
             let path = dir.join("chunks").join(format!("{:06}", (reference >> 32) + 1));
             let file = fs.read(&path).unwrap();

@@ -21,13 +21,25 @@ pub(super) struct Seen {
     pub(super) expired: usize,
     pub(super) full_segments: usize,
     pub(super) refused: usize,
+    pub(super) out_of_order: u64,
+    pub(super) late_blocks: usize,
     pub(super) errors: usize,
+}
+
+/// The window for samples out of order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Window {
+    /// A quarter of a range: every block has all of its range.
+    Narrow,
+    /// Ten ranges: late samples get blocks of their own, and after a crash may get them twice.
+    Wide,
 }
 
 /// A workload that was run up to a fault.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
     fs: FaultFs,
+    window: Window,
     /// Names of the steps, if none was made to fail.
     pub(super) steps: Vec<&'static str>,
     pub(super) seen: Seen,
@@ -40,11 +52,12 @@ pub(super) struct Run {
 
 impl Run {
     /// Runs the workload on an empty file system.
-    pub(super) fn with(fault: Option<(u64, Fault)>) -> Self {
+    pub(super) fn with(window: Window, fault: Option<(u64, Fault)>) -> Self {
         let fs = FaultFs::default();
         fs.plan(fault.map_or(u64::MAX, |(at, _)| at), fault.map_or(Fault::Error, |(_, fault)| fault));
         let mut run = Self {
             fs: fs.clone(),
+            window,
             steps: Vec::new(),
             seen: Seen::default(),
             checkpoint: None,
@@ -62,6 +75,10 @@ impl Run {
             // The least: one page.
             wal_segment_bytes: 1,
             retention_ms: RETENTION,
+            out_of_order_window_ms: match self.window {
+                Window::Narrow => RANGE / 4,
+                Window::Wide => 10 * RANGE,
+            },
             fs: Arc::new(self.fs.clone()),
             ..Options::default()
         }
@@ -111,7 +128,11 @@ impl Run {
         samples.push((format!("gone{}", step / 4 % 5), t, step as f64));
         if step % 3 == 0 {
             samples.push(("s0".to_owned(), t, -1.0));
-            samples.push(("s1".to_owned(), t - 2 * RANGE, -1.0));
+            // Too old, or late.
+            samples.push(("s1".to_owned(), t - 2 * RANGE + 1, -1.0));
+        }
+        if step % 2 == 0 {
+            samples.push(("s2".to_owned(), t - 150, -2.0));
         }
         if step % 4 == 0 {
             samples.push((format!("long{step}"), t, 1.0));
@@ -138,6 +159,10 @@ impl Run {
     }
 
     fn maintain(&mut self, tsdb: &Tsdb) -> Result<(), Error> {
+        tsdb.map_chunks()?;
+        if tsdb.log_truncation_due() {
+            tsdb.truncate_logs()?;
+        }
         while tsdb.due() {
             self.seen.blocks += usize::from(tsdb.cut_block()?.is_some());
         }
@@ -146,6 +171,8 @@ impl Run {
         if let Some((index, _)) = checkpoints.last() {
             self.seen.checkpoints += usize::from(self.checkpoint.replace(*index) != Some(*index));
         }
+        self.seen.out_of_order = self.seen.out_of_order.max(tsdb.stats().counters.out_of_order_appended);
+        self.seen.late_blocks += tsdb.blocks().iter().filter(|block| !block.is_in_order()).count();
         self.seen.expired += tsdb.apply_retention(&|_| true)?.len();
         Ok(())
     }
@@ -169,7 +196,7 @@ impl Run {
     fn found(&self, case: &str) -> Contents {
         let tsdb = Tsdb::open(Path::new(DIR), self.options()).unwrap_or_else(|e| panic!("{e}: {case}"));
         assert_eq!(tsdb.stats().bad_blocks, 0, "{case}");
-        let found = contents::read(&tsdb, case);
+        let found = contents::read(&tsdb, self.window == Window::Wide, case);
         let newest = tsdb.blocks().iter().map(|block| block.max_time).max().unwrap_or(0);
         for (sample, bits) in &self.acknowledged {
             let (name, t) = sample;
