@@ -14,7 +14,7 @@ E2E_THREADS ?= 2
 
 # Steps share the machine one after the other, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help build wasm demo test test-unit test-wasm test-e2e test-deploy lint doc fmt
+.PHONY: help build wasm demo test test-unit test-wasm test-e2e test-deploy test-kill test-differential lint doc fmt
 
 help: ## these lines
 	@awk -F ' ## ' '/^[a-z0-9-]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,18 @@ test-deploy: wasm ## the Kubernetes files: against their schemas, each other and
 	scripts/tools envoy k8s
 	cargo build -p ringside
 	cargo test -p ringside-e2e --test deploy
+
+N ?= 1000
+test-kill: ## N=1000 times kill -9 of one sidecar under load, each with a restart; some ten minutes
+	scripts/tools prometheus
+	cargo build -p ringside
+	RINGSIDE_KILLS=$(N) cargo test -p ringside-e2e --test engine kills -- --nocapture
+
+SEEDS ?= 0..200
+test-differential: ## SEEDS=0..200 random streams into Prometheus 2.42 and into a sidecar
+	scripts/tools prometheus
+	cargo build -p ringside
+	RINGSIDE_SEEDS=$(SEEDS) cargo test -p ringside-e2e --test engine differential -- --nocapture
 
 lint: ## format, clippy natively and for wasm, scripts, image files, licences, paths in documents
 	cargo fmt --all --check

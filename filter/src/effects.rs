@@ -128,7 +128,7 @@ impl Worker {
     /// Answers the request of the current context.
     pub(crate) fn respond(&self, response: &Response) {
         self.stats.responded(response.status);
-        let headers = response.headers.clone();
+        let headers = response.headers.iter().map(|(name, value)| (*name, &**value)).collect();
         let _ =
             hostcalls::send_http_response(response.status.into(), headers, Some(response.body.as_bytes()));
     }

@@ -9,7 +9,7 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, MapType};
 use ringside_filter_core::metadata::{self, Unreadable};
-use ringside_filter_core::{Admission, Event, Head, Lookup, RequestId, Response, TenantId};
+use ringside_filter_core::{Admission, Admitted, Event, Head, Lookup, RequestId, Response};
 
 use crate::effects::Worker;
 
@@ -24,7 +24,7 @@ enum State {
     /// Not a write: the stream is none of our business.
     Passed,
     /// The body is arriving in Envoy's buffer.
-    Reading(TenantId),
+    Reading(Admitted),
     /// The body is with the core.
     Waiting,
     /// Answered by this context.
@@ -43,14 +43,14 @@ impl Http {
     }
 
     /// Hands the complete body to the core.
-    fn hand_over(&mut self, worker: &Worker, tenant: TenantId) -> Action {
+    fn hand_over(&mut self, worker: &Worker, admitted: Admitted) -> Action {
         let body = hostcalls::get_buffer(BufferType::HttpRequestBody, 0, usize::MAX).ok().flatten();
         let body = body.unwrap_or_default();
-        if let Some(refusal) = worker.judge(|fanouts| fanouts.judge_length(body.len())) {
+        if let Some(refusal) = worker.judge(|fanouts| fanouts.judge_length(&admitted, body.len())) {
             return self.answer(worker, &refusal);
         }
         self.state = State::Waiting;
-        worker.on_http(Event::Body { request: self.request, tenant, body });
+        worker.on_http(Event::Body { request: self.request, admitted, body });
         Action::Pause
     }
 }
@@ -87,31 +87,31 @@ impl HttpContext for Http {
         match worker.judge(|fanouts| fanouts.admit(&head, lookup)) {
             Admission::Pass => Action::Continue,
             Admission::Refuse(response) => self.answer(&worker, &response),
-            Admission::Read(tenant) => {
-                self.state = State::Reading(tenant);
+            Admission::Read(admitted) => {
+                self.state = State::Reading(admitted);
                 Action::Pause
             }
         }
     }
 
     fn on_http_request_body(&mut self, body_bytes: usize, end_of_stream: bool) -> Action {
-        let (State::Reading(tenant), Some(worker)) = (&self.state, self.worker.clone()) else {
+        let (State::Reading(admitted), Some(worker)) = (&self.state, self.worker.clone()) else {
             return self.idle();
         };
-        let tenant = tenant.clone();
-        if let Some(refusal) = worker.judge(|fanouts| fanouts.judge_length(body_bytes)) {
+        let admitted = admitted.clone();
+        if let Some(refusal) = worker.judge(|fanouts| fanouts.judge_length(&admitted, body_bytes)) {
             return self.answer(&worker, &refusal);
         }
-        if end_of_stream { self.hand_over(&worker, tenant) } else { Action::Pause }
+        if end_of_stream { self.hand_over(&worker, admitted) } else { Action::Pause }
     }
 
     fn on_http_request_trailers(&mut self, _trailers: usize) -> Action {
         // A stream with trailers ends here, not with its body.
-        let (State::Reading(tenant), Some(worker)) = (&self.state, self.worker.clone()) else {
+        let (State::Reading(admitted), Some(worker)) = (&self.state, self.worker.clone()) else {
             return self.idle();
         };
-        let tenant = tenant.clone();
-        self.hand_over(&worker, tenant)
+        let admitted = admitted.clone();
+        self.hand_over(&worker, admitted)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel, MapType};
-use ringside_filter_core::{ANSWER_BYTES_MAX, Config, Event, Fanouts, TICK_MS};
+use ringside_filter_core::{ANSWER_BYTES_MAX, Config, Event, Fanouts, HEADERS_WRITTEN, Reply, TICK_MS};
 
 use crate::effects::{TURN, Worker};
 use crate::http_context::Http;
@@ -40,8 +40,14 @@ impl Context for Root {
             0 => None,
             bytes => hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, bytes).ok().flatten(),
         };
-        let (content_type, body) = (content_type.as_deref(), body.as_deref().unwrap_or_default());
-        worker.on_root(Event::Answered { call, status, content_type, body });
+        let written = HEADERS_WRITTEN.map(header);
+        let reply = Reply {
+            status,
+            content_type: content_type.as_deref(),
+            written: written.each_ref().map(Option::as_deref),
+            body: body.as_deref().unwrap_or_default(),
+        };
+        worker.on_root(Event::Answered { call, reply });
     }
 
     fn on_done(&mut self) -> bool {

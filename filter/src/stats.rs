@@ -9,7 +9,7 @@ use proxy_wasm::types::MetricType;
 use ringside_filter_core::{Config, Counter, Form};
 
 /// The statuses that the filter answers with.
-const CODES: [u16; 8] = [200, 400, 405, 409, 413, 415, 429, 503];
+const CODES: [u16; 9] = [200, 204, 400, 405, 409, 413, 415, 429, 503];
 
 /// Host ids of the metrics. A metric that the host refuses is not counted.
 pub(crate) struct Stats {

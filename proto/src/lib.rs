@@ -1,4 +1,4 @@
-//! The wire of Ringside: the types of remote write 1.0 and of our own
+//! The wire of Ringside: the types of remote write 1.0 and 2.0 and of our own
 //! messages, walkers that read a write request in place, and the names and
 //! rules that the filter and the sidecar must share.
 //!
@@ -10,17 +10,25 @@
 
 pub mod labels;
 mod parts;
+pub mod protocol;
 pub mod remote_write;
+pub mod remote_write_v2;
 pub mod settings;
 pub mod tenant;
 mod wire;
 
 pub use parts::Parts;
+pub use protocol::Protocol;
 pub use wire::{WireError, WireFault};
 
 /// The types of Prometheus remote write 1.0, as generated (`tests/generated.rs` keeps them true).
 pub mod prometheus {
     include!("generated/prometheus.rs");
+}
+
+/// The types of Prometheus remote write 2.0, as generated.
+pub mod prometheus_v2 {
+    include!("generated/io.prometheus.write.v2.rs");
 }
 
 /// Our own messages between the filter and the sidecars, as generated.

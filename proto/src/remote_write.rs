@@ -158,7 +158,7 @@ impl<'a> TimeSeries<'a> {
 
     #[inline]
     fn fields(&self, wanted: u32) -> FieldIter<'a> {
-        FieldIter { cursor: self.cursor(), wanted }
+        FieldIter::new(self.cursor(), wanted, SERIES_KNOWN)
     }
 }
 
@@ -167,19 +167,32 @@ impl<'a> TimeSeries<'a> {
 pub struct FieldIter<'a> {
     cursor: Cursor<'a>,
     wanted: u32,
+    /// Field numbers with a fixed wire type in the message around the fields.
+    known: u32,
 }
 
 impl<'a> FieldIter<'a> {
     #[inline]
-    fn advance(&mut self) -> Result<Option<&'a [u8]>, WireError> {
+    pub(crate) fn new(cursor: Cursor<'a>, wanted: u32, known: u32) -> Self {
+        Self { cursor, wanted, known }
+    }
+
+    /// The next body, as a place in the request.
+    #[inline]
+    pub(crate) fn advance(&mut self) -> Result<Option<Cursor<'a>>, WireError> {
         while !self.cursor.is_empty() {
             let at = self.cursor;
             match self.cursor.tag()? {
-                tag if tag == self.wanted => return self.cursor.bytes().map(Some),
-                tag => self.cursor.skip_among_len(&at, tag, SERIES_KNOWN)?,
+                tag if tag == self.wanted => return self.cursor.nested().map(Some),
+                tag => self.cursor.skip_among_len(&at, tag, self.known)?,
             }
         }
         Ok(None)
+    }
+
+    #[inline]
+    pub(crate) fn stop(&mut self) {
+        self.cursor.stop();
     }
 }
 
@@ -188,9 +201,9 @@ impl<'a> Iterator for FieldIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let item = self.advance();
+        let item = self.advance().map(|cursor| cursor.map(|cursor| cursor.rest()));
         if item.is_err() {
-            self.cursor.stop();
+            self.stop();
         }
         item.transpose()
     }
@@ -210,6 +223,9 @@ pub struct Sample {
 impl Sample {
     #[inline]
     pub(crate) fn parse(mut cursor: Cursor<'_>) -> Result<Self, WireError> {
+        if let Some((value, timestamp)) = cursor.usual_sample() {
+            return Ok(Self { value: f64::from_bits(value), timestamp });
+        }
         let mut sample = Sample { value: 0.0, timestamp: 0 };
         while !cursor.is_empty() {
             let at = cursor;
@@ -232,7 +248,7 @@ pub struct SampleIter<'a> {
 impl<'a> SampleIter<'a> {
     #[inline]
     pub(crate) fn new(cursor: Cursor<'a>) -> Self {
-        Self { fields: FieldIter { cursor, wanted: SAMPLES } }
+        Self { fields: FieldIter::new(cursor, SAMPLES, SERIES_KNOWN) }
     }
 }
 
@@ -241,15 +257,9 @@ impl Iterator for SampleIter<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let item = self.fields.advance().and_then(|body| match body {
-            Some(bytes) => {
-                let offset = self.fields.cursor.offset() - bytes.len();
-                Sample::parse(Cursor::new(bytes, offset)).map(Some)
-            }
-            None => Ok(None),
-        });
+        let item = self.fields.advance().and_then(|cursor| cursor.map(Sample::parse).transpose());
         if item.is_err() {
-            self.fields.cursor.stop();
+            self.fields.stop();
         }
         item.transpose()
     }

@@ -7,11 +7,16 @@ use std::path::Path;
 #[test]
 fn generated_types_match_the_proto_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = ["prometheus/types.proto", "prometheus/remote.proto", "ringside/write_refused.proto"];
+    let files = [
+        "prometheus/types.proto",
+        "prometheus/remote.proto",
+        "prometheus/write_v2.proto",
+        "ringside/write_refused.proto",
+    ];
     let descriptors = protox::compile(files, [root]).unwrap();
     let out = tempfile::tempdir().unwrap();
     prost_build::Config::new().out_dir(out.path()).compile_fds(descriptors).unwrap();
-    for file in ["prometheus.rs", "ringside.v1.rs"] {
+    for file in ["prometheus.rs", "io.prometheus.write.v2.rs", "ringside.v1.rs"] {
         let fresh = std::fs::read_to_string(out.path().join(file)).unwrap();
         let committed = root.join("src/generated").join(file);
         if std::env::var_os("RINGSIDE_GENERATE").is_some() {

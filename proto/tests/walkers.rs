@@ -2,6 +2,7 @@
 //! prost encodes they read alike, what prost accepts they accept, and no bytes
 //! whatever make them panic or run past the body.
 
+#[path = "judge/v1.rs"]
 mod judge;
 
 use proptest::collection::vec;

@@ -80,8 +80,20 @@ pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
 
 /// Dumps a TSDB that nobody uses. promtool insists on a `wal/` in it and writes a `chunks_head/` there.
 pub fn dump(dir: &Path) -> Result<Contents> {
+    let mut contents = Contents::default();
+    dump_each(dir, i64::MIN, |labels, timestamp, value| {
+        if contents.has(labels, timestamp, value) {
+            bail!("{labels:?} has its sample at {timestamp} twice");
+        }
+        contents.add(labels, timestamp, value)
+    })?;
+    Ok(contents)
+}
+
+/// The same for what need not be held in memory: shows each sample from `mint` on, series by series.
+pub fn dump_each(dir: &Path, mint: i64, visit: impl FnMut(&Labels, i64, f64) -> Result<()>) -> Result<()> {
     let mut child = Command::new(tools::promtool()?)
-        .args(["tsdb", "dump"])
+        .args(["tsdb", "dump", &format!("--min-time={mint}")])
         .arg(dir)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -92,22 +104,26 @@ pub fn dump(dir: &Path) -> Result<Contents> {
         let mut text = String::new();
         errors.read_to_string(&mut text).map(|_| text)
     });
-    let contents = parse_lines(BufReader::new(stdout.context("no stdout")?));
+    let read = read_lines(BufReader::new(stdout.context("no stdout")?), visit);
     let status = child.wait()?;
     let complaints = complaints.join().ok().context("the reader of stderr is gone")??;
+    // A reader that gave up closes the pipe, which promtool then complains of.
+    read?;
     if !status.success() {
         bail!("promtool tsdb dump {}: {status}\n{complaints}", dir.display());
     }
-    contents
+    Ok(())
 }
 
-fn parse_lines(mut reader: impl BufRead) -> Result<Contents> {
-    let mut contents = Contents::default();
+fn read_lines(
+    mut reader: impl BufRead,
+    mut visit: impl FnMut(&Labels, i64, f64) -> Result<()>,
+) -> Result<()> {
     let (mut line, mut series, mut labels) = (String::new(), String::new(), Labels::new());
     loop {
         line.clear();
         if reader.read_line(&mut line)? == 0 {
-            return Ok(contents);
+            return Ok(());
         }
         let text = line.trim_end_matches('\n');
         // `{name="value", …} value timestamp`; a newline inside a label value is printed escaped.
@@ -117,11 +133,7 @@ fn parse_lines(mut reader: impl BufRead) -> Result<Contents> {
             labels = parse_labels(labels_text).with_context(|| format!("odd labels {labels_text:?}"))?;
             labels_text.clone_into(&mut series);
         }
-        let (timestamp, value) = (timestamp.parse()?, value.parse()?);
-        if contents.has(&labels, timestamp, value) {
-            bail!("{labels_text} has its sample at {timestamp} twice");
-        }
-        contents.add(&labels, timestamp, value)?;
+        visit(&labels, timestamp.parse()?, value.parse()?)?;
     }
 }
 
@@ -188,7 +200,8 @@ mod tests {
             "{__name__=\"up\", path=\"C:\\\\x \\\"q\\\" }, a=\\n\\u2028ü\"} NaN 2000\n",
             "{__name__=\"up\"} +Inf -5\n",
         );
-        let contents = parse_lines(text.as_bytes()).unwrap();
+        let mut contents = Contents::default();
+        read_lines(text.as_bytes(), |labels, t, value| contents.add(labels, t, value)).unwrap();
         let odd = Labels::from([
             ("__name__".to_owned(), "up".to_owned()),
             ("path".to_owned(), "C:\\x \"q\" }, a=\n\u{2028}ü".to_owned()),
@@ -203,7 +216,7 @@ mod tests {
     #[test]
     fn damaged_output_is_an_error() {
         for text in ["{a=\"b\"} 1\n", "{a=\"b} 1 2\n", "{a=\"b\", a=\"c\"} 1 2\n", "{a=\"\\xff\"} 1 2\n"] {
-            assert!(parse_lines(text.as_bytes()).is_err(), "{text}");
+            assert!(read_lines(text.as_bytes(), |_, _, _| Ok(())).is_err(), "{text}");
         }
     }
 }

@@ -35,12 +35,13 @@ pub struct Spec {
 pub struct Process {
     spec: Spec,
     child: Option<Child>,
+    address_space_bytes: Option<u64>,
 }
 
 impl Process {
     /// Starts it. Starting is not being ready: see [`Process::wait_ready`].
     pub fn start(spec: Spec) -> Result<Self> {
-        let mut process = Self { spec, child: None };
+        let mut process = Self { spec, child: None, address_space_bytes: None };
         process.restart()?;
         Ok(process)
     }
@@ -49,13 +50,26 @@ impl Process {
     pub fn restart(&mut self) -> Result<()> {
         self.kill9()?;
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let mut command = Command::new(&self.spec.program);
+        let mut command = match self.address_space_bytes {
+            None => Command::new(&self.spec.program),
+            Some(bytes) => {
+                let mut shell = Command::new("/bin/sh");
+                let script = format!("ulimit -v {}; exec \"$0\" \"$@\"", bytes / 1024);
+                shell.args(["-c", &script]).arg(&self.spec.program);
+                shell
+            }
+        };
         command.args(&self.spec.args).current_dir(&self.spec.folder);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // A Ctrl-C at the terminal is for the parent, which ends its children in order.
         command.process_group(0);
         self.child = Some(spawn(command).with_context(|| format!("start {}", self.spec.name))?);
         Ok(())
+    }
+
+    /// From the next restart on, it gets no more address space than this.
+    pub fn limit_address_space(&mut self, bytes: u64) {
+        self.address_space_bytes = Some(bytes);
     }
 
     /// What it is called.
@@ -127,7 +141,21 @@ impl Process {
 
     /// Resident memory, in bytes.
     pub fn rss_bytes(&self) -> Result<u64> {
-        let field = self.status_field("VmRSS")?;
+        self.status_bytes("VmRSS")
+    }
+
+    /// The most resident memory it has had, in bytes.
+    pub fn peak_rss_bytes(&self) -> Result<u64> {
+        self.status_bytes("VmHWM")
+    }
+
+    /// The most address space it has had, in bytes.
+    pub fn peak_address_space_bytes(&self) -> Result<u64> {
+        self.status_bytes("VmPeak")
+    }
+
+    fn status_bytes(&self, name: &str) -> Result<u64> {
+        let field = self.status_field(name)?;
         let kib: u64 = field.split_whitespace().next().unwrap_or_default().parse()?;
         Ok(kib * 1024)
     }

@@ -3,11 +3,14 @@
 //! Owns the meaning of a sidecar's status and of its refusal list, also for receivers that send no list (stock
 //! Thanos Receive ingestors among them). It does not know what the other replicas said.
 //!
-//! Invariant: what cannot be understood counts as unavailable for every series, never as stored.
+//! Invariant: what cannot be understood counts as unavailable for every series, never as stored. Nor does a success
+//! that does not say what was written of a part of remote write 2.0: a receiver of 1.0 finds no series in it, and is
+//! content.
 
 use prost::Message as _;
-use ringside_proto::CONTENT_TYPE_REFUSED;
-use ringside_proto::ringside::{Reason, WriteRefused};
+use ringside_proto::remote_write_v2::Contents;
+use ringside_proto::ringside::{Reason, RefusedSeries, WriteRefused};
+use ringside_proto::{CONTENT_TYPE_REFUSED, Protocol, protocol};
 
 use crate::quorum::Outcome;
 
@@ -16,6 +19,17 @@ pub const ANSWER_BYTES_MAX: usize = 8 << 20;
 /// How much of a sidecar's message is kept, in bytes.
 const MESSAGE_BYTES_MAX: usize = 512;
 
+/// An answer as it came.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reply<'a> {
+    /// `None` for a stream that was reset.
+    pub status: Option<u16>,
+    pub content_type: Option<&'a [u8]>,
+    /// The values of [`protocol::HEADERS_WRITTEN`].
+    pub written: [Option<&'a [u8]>; 3],
+    pub body: &'a [u8],
+}
+
 /// What one sidecar said of its part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -23,6 +37,8 @@ pub struct Answer {
     pub rest: Outcome,
     /// The refused series in ascending order of index, each once.
     pub refused: Vec<Refused>,
+    /// What its part holds, stored or not, where the sidecar lets it be known.
+    pub contents: Option<Contents>,
     /// The sidecar's own words, empty if it had none.
     pub message: String,
 }
@@ -33,28 +49,47 @@ pub struct Refused {
     pub index: u32,
     pub outcome: Outcome,
     pub reason: Reason,
+    pub missing: Missing,
+}
+
+/// How much of a series a sidecar did not store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    pub samples: u32,
+    pub histograms: u32,
+    pub exemplars: u32,
+}
+
+impl From<Missing> for Contents {
+    fn from(missing: Missing) -> Self {
+        Self {
+            samples: missing.samples.into(),
+            histograms: missing.histograms.into(),
+            exemplars: missing.exemplars.into(),
+        }
+    }
 }
 
 impl Answer {
     /// The same outcome for every series of the part.
     pub fn whole(outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { rest: outcome, refused: Vec::new(), message: message.into() }
+        Self { rest: outcome, refused: Vec::new(), contents: None, message: message.into() }
     }
 
-    /// Reads an answer. A `status` of `None` is a reset stream; `holds` says whether the part has a series
-    /// of that index.
-    pub fn read(
-        status: Option<u16>,
-        content_type: Option<&[u8]>,
-        body: &[u8],
-        holds: impl Fn(u32) -> bool,
-    ) -> Self {
-        let Some(status) = status else {
+    /// Reads an answer to a part of this version; `holds` says whether the part has a series of that index.
+    pub fn read(protocol: Protocol, reply: &Reply<'_>, holds: impl Fn(u32) -> bool) -> Self {
+        let Some(status) = reply.status else {
             return Self::whole(Outcome::Unavailable, "the connection was reset");
         };
-        let outcome = outcome_of(status);
-        if !content_type.is_some_and(is_refusal_list) {
-            return Self::whole(outcome, words(status, &String::from_utf8_lossy(head(body))));
+        let (outcome, body) = (outcome_of(status), reply.body);
+        let written = protocol::written(reply.written);
+        if protocol == Protocol::V2 && outcome == Outcome::Stored && written.is_none() {
+            return Self::whole(Outcome::Unsupported, "the receiver knows remote write 1.0 only");
+        }
+        if !reply.content_type.is_some_and(is_refusal_list) {
+            let contents = written.filter(|_| outcome == Outcome::Stored);
+            let message = words(status, &String::from_utf8_lossy(head(body)));
+            return Self { contents, ..Self::whole(outcome, message) };
         }
         if body.len() > ANSWER_BYTES_MAX {
             return Self::whole(Outcome::Unavailable, "the list of refused series is too long");
@@ -69,18 +104,26 @@ impl Answer {
             );
         }
         if list.series.is_empty() {
-            return Self::whole(outcome, words(status, &list.message));
+            let contents = written.filter(|_| outcome == Outcome::Stored);
+            return Self { contents, ..Self::whole(outcome, words(status, &list.message)) };
         }
-        let refused = list.series.iter().map(|series| {
-            let reason = series.reason();
-            Refused { index: series.index, outcome: outcome_of_reason(reason), reason }
+        let refused = in_order(list.series.iter().map(refused).collect());
+        let contents = written.map(|mut contents| {
+            refused.iter().for_each(|series| contents += series.missing.into());
+            contents
         });
-        Self {
-            rest: Outcome::Stored,
-            refused: in_order(refused.collect()),
-            message: words(status, &list.message),
-        }
+        Self { rest: Outcome::Stored, refused, contents, message: words(status, &list.message) }
     }
+}
+
+fn refused(series: &RefusedSeries) -> Refused {
+    let reason = series.reason();
+    let missing = Missing {
+        samples: series.samples_missing,
+        histograms: series.histograms_missing,
+        exemplars: series.exemplars_missing,
+    };
+    Refused { index: series.index, outcome: outcome_of_reason(reason), reason, missing }
 }
 
 /// Sorts by index. Of several entries for one series the worst counts.
@@ -99,6 +142,7 @@ fn outcome_of(status: u16) -> Outcome {
         200..=299 => Outcome::Stored,
         409 => Outcome::Conflict,
         413 => Outcome::TooLarge,
+        415 => Outcome::Unsupported,
         429 => Outcome::Limited,
         401 | 403 | 404 | 407 | 408 => Outcome::Unavailable,
         400..=499 => Outcome::Invalid,

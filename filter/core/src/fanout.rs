@@ -10,9 +10,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use ringside_proto::HEADER_REFUSALS;
+use ringside_proto::remote_write_v2::Contents;
+use ringside_proto::{HEADER_REFUSALS, Protocol};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Reply};
 use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::quorum::{Outcome, Rule};
@@ -50,11 +51,11 @@ pub struct Call {
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A request's body is complete.
-    Body { request: RequestId, tenant: TenantId, body: Vec<u8> },
+    Body { request: RequestId, admitted: Admitted, body: Vec<u8> },
     /// A dispatch was refused by the host; no answer follows.
     NotDispatched { call: Call },
-    /// A sidecar answered, or its stream was reset (`status` is `None`). Running out of time is an answer of 504.
-    Answered { call: Call, status: Option<u16>, content_type: Option<&'a [u8]>, body: &'a [u8] },
+    /// A sidecar answered, or its stream was reset. Running out of time is an answer of 504.
+    Answered { call: Call, reply: Reply<'a> },
     /// The client's stream has ended, answered or not.
     ClientGone { request: RequestId },
     /// Time has passed, about [`TICK_MS`] since the last one.
@@ -83,6 +84,7 @@ pub struct Dispatch {
     /// The sidecar's address, which is also the name of its cluster in Envoy.
     pub address: Rc<str>,
     pub tenant: TenantId,
+    pub protocol: Protocol,
     pub body: Rc<Vec<u8>>,
     pub timeout_ms: u32,
 }
@@ -112,8 +114,15 @@ pub enum Admission {
     /// Not a write.
     Pass,
     Refuse(Response),
-    /// Its body is to be read, and comes back with this tenant.
-    Read(TenantId),
+    /// Its body is to be read, and comes back with this.
+    Read(Admitted),
+}
+
+/// A request whose headers are in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    pub tenant: TenantId,
+    pub protocol: Protocol,
 }
 
 /// The writes under way in one worker.
@@ -153,36 +162,38 @@ impl Fanouts {
 
     /// Judges a request from its headers and chooses its tenant.
     pub fn admit(&self, head: &Head<'_>, lookup: impl Fn(Lookup<'_>) -> Option<Vec<u8>>) -> Admission {
-        match judge(head, self.config.body_bytes_max) {
+        let protocol = match judge(head, self.config.body_bytes_max) {
             Judgement::Pass => return Admission::Pass,
             Judgement::Refuse(response) => return Admission::Refuse(response),
-            Judgement::Read => {}
-        }
+            Judgement::Read(protocol) => protocol,
+        };
         match choose(&self.config.tenant_header, &self.config.default_tenant, lookup) {
-            Ok(tenant) => Admission::Read(tenant),
-            Err(error) => Admission::Refuse(Response::refusal(400, error.to_string())),
+            Ok(tenant) => Admission::Read(Admitted { tenant, protocol }),
+            Err(error) => Admission::Refuse(unwritten(protocol, Response::refusal(400, error.to_string()))),
         }
     }
 
     /// Judges how much of a body has arrived.
-    pub fn judge_length(&self, bytes: usize) -> Option<Response> {
-        judge_length(bytes, self.config.body_bytes_max)
+    pub fn judge_length(&self, admitted: &Admitted, bytes: usize) -> Option<Response> {
+        let refusal = judge_length(bytes, self.config.body_bytes_max)?;
+        Some(unwritten(admitted.protocol, refusal))
     }
 
     /// Takes an event, and adds what is to be done to `effects`, in order.
     pub fn on(&mut self, event: Event<'_>, effects: &mut Vec<Effect>) {
         match event {
-            Event::Body { request, tenant, body } => {
-                if let Err(response) = self.start(request, &tenant, body, effects) {
+            Event::Body { request, admitted, body } => {
+                if let Err(response) = self.start(request, &admitted, body, effects) {
+                    let response = unwritten(admitted.protocol, response);
                     effects.push(Effect::Respond { request, response });
                 }
             }
             Event::NotDispatched { call } => {
                 self.end(call, |_| Answer::whole(Outcome::Unavailable, NOT_DISPATCHED), effects);
             }
-            Event::Answered { call, status, content_type, body } => {
+            Event::Answered { call, reply } => {
                 let read = |write: &Write| {
-                    Answer::read(status, content_type, body, |index| write.holds(call.part, index))
+                    Answer::read(write.protocol(), &reply, |index| write.holds(call.part, index))
                 };
                 self.end(call, read, effects);
             }
@@ -203,21 +214,22 @@ impl Fanouts {
     fn start(
         &mut self,
         request: RequestId,
-        tenant: &TenantId,
+        admitted: &Admitted,
         body: Vec<u8>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Response> {
         if self.writes.len() >= WRITES_MAX {
             return Err(Response::refusal(503, format!("{WRITES_MAX} writes are under way")));
         }
+        let Admitted { tenant, protocol } = admitted;
         let Some(ring) = self.config.hashrings.for_tenant(tenant.as_str()) else {
             return Err(Response::refusal(503, format!("no hashring serves the tenant {}", tenant.as_str())));
         };
-        let plan = self.splitter.plan(ring, tenant.as_str(), body, self.config.decoded_bytes_max);
+        let plan = self.splitter.plan(ring, tenant.as_str(), *protocol, body, self.config.decoded_bytes_max);
         let plan = plan.map_err(|error| Response::unusable_body(&error))?;
         if plan.parts.is_empty() {
             effects.push(Effect::Count(Counter::Empty));
-            return Err(Response::stored());
+            return Err(Response::stored(*protocol));
         }
         effects.push(Effect::Count(Counter::Sent(plan.form)));
         let mut parts = Vec::with_capacity(plan.parts.len());
@@ -231,6 +243,7 @@ impl Fanouts {
                     call,
                     address: Rc::clone(&address),
                     tenant: tenant.clone(),
+                    protocol: *protocol,
                     body: planned.body,
                     timeout_ms: self.config.late_write_timeout_ms,
                 }));
@@ -241,7 +254,7 @@ impl Fanouts {
             }
         }
         let rule = Rule::new(ring.replication_factor());
-        self.writes.insert(request, Write::new(rule, plan.layout, parts));
+        self.writes.insert(request, Write::new(*protocol, rule, plan.layout, parts));
         // One tick less: the client is answered within the timeout, not just after it.
         let wait = u64::from(self.config.write_timeout_ms.saturating_sub(TICK_MS));
         self.deadlines.push_back((self.now_ms + wait, request));
@@ -283,6 +296,11 @@ impl Fanouts {
     }
 }
 
+/// The filter's own answer to a request of which nothing is sent on.
+fn unwritten(protocol: Protocol, response: Response) -> Response {
+    response.with_written(protocol, Contents::default())
+}
+
 impl Dispatch {
     /// The request headers, pseudo-headers first. Nothing of the client's own headers is among them, and none that
     /// asks Envoy to retry: the other replicas decide sooner than a sidecar is back, and Envoy would hold a copy of the
@@ -292,9 +310,9 @@ impl Dispatch {
             (":method", "POST"),
             (":path", WRITE_PATH),
             (":authority", &self.address),
-            ("content-type", "application/x-protobuf"),
+            ("content-type", self.protocol.content_type()),
             ("content-encoding", "snappy"),
-            ("x-prometheus-remote-write-version", "0.1.0"),
+            ("x-prometheus-remote-write-version", self.protocol.version()),
             (SIDECAR_TENANT_HEADER, self.tenant.as_str()),
             (HEADER_REFUSALS, "1"),
         ]

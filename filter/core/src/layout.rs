@@ -12,6 +12,8 @@
 //! part B = [ 0 3 4 | 2 ]            set 0 begins at part index 0, set 2 at 3
 //! ```
 
+use ringside_proto::remote_write_v2::Contents;
+
 /// The parts of one request.
 #[derive(Debug)]
 pub struct Layout {
@@ -29,6 +31,8 @@ pub struct Set {
     pub members: Vec<Member>,
     /// The number of its series, `None` when nobody counted them.
     pub len: Option<u32>,
+    /// What its series hold, `None` when nobody counted it.
+    pub contents: Option<Contents>,
     /// Where its series begin in the layout's order.
     first: u32,
 }
@@ -44,7 +48,7 @@ impl Layout {
     /// The layout of a request that goes whole to each of `parts` sidecars, with an unknown number of series.
     pub fn unchanged(parts: u16) -> Self {
         let members = (0..parts).map(|part| Member { part, first: 0 }).collect();
-        let sets = vec![Set { members, len: None, first: 0 }];
+        let sets = vec![Set { members, len: None, contents: None, first: 0 }];
         Self { sets, parts: vec![None; usize::from(parts)], order: Vec::new() }
     }
 
@@ -53,8 +57,9 @@ impl Layout {
         Self { sets: Vec::new(), parts: vec![Some(0); usize::from(parts)], order }
     }
 
-    /// Adds the next set of a split request: the next `len` series, at the end of each of the given parts.
-    pub fn push_set(&mut self, parts: impl Iterator<Item = u16>, len: u32) {
+    /// Adds the next set of a split request: the next `len` series, which hold `contents`, at the end of each of the
+    /// given parts.
+    pub fn push_set(&mut self, parts: impl Iterator<Item = u16>, len: u32, contents: Contents) {
         let first = self.sets.last().map_or(0, |set| set.first + set.len.unwrap_or(0));
         let members = parts
             .map(|part| {
@@ -63,7 +68,7 @@ impl Layout {
                 Member { part, first }
             })
             .collect();
-        self.sets.push(Set { members, len: Some(len), first });
+        self.sets.push(Set { members, len: Some(len), contents: Some(contents), first });
     }
 
     pub fn sets(&self) -> &[Set] {
@@ -98,14 +103,14 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::{Layout, Member};
+    use super::{Contents, Layout, Member};
 
     #[test]
     fn the_example_of_the_module() {
         let mut layout = Layout::split(2, vec![0, 3, 4, 1, 5, 2]);
-        layout.push_set([0, 1].into_iter(), 3);
-        layout.push_set([0].into_iter(), 2);
-        layout.push_set([1].into_iter(), 1);
+        layout.push_set([0, 1].into_iter(), 3, Contents::default());
+        layout.push_set([0].into_iter(), 2, Contents::default());
+        layout.push_set([1].into_iter(), 1, Contents::default());
         let members: Vec<_> = layout.sets().iter().map(|set| set.members.clone()).collect();
         assert_eq!(members[0], [Member { part: 0, first: 0 }, Member { part: 1, first: 0 }]);
         assert_eq!(members[1], [Member { part: 0, first: 3 }]);

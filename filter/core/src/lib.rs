@@ -24,11 +24,12 @@ pub mod tally;
 pub mod tenant;
 mod write;
 
-pub use answer::ANSWER_BYTES_MAX;
+pub use answer::{ANSWER_BYTES_MAX, Reply};
 pub use config::{Config, ConfigError};
-pub use fanout::{Admission, Call, Counter, Dispatch, Effect, Event, Fanouts, RequestId, TICK_MS};
+pub use fanout::{Admission, Admitted, Call, Counter, Dispatch, Effect, Event, Fanouts, RequestId, TICK_MS};
 pub use quorum::Outcome;
 pub use reply::Response;
 pub use request::Head;
+pub use ringside_proto::protocol::HEADERS_WRITTEN;
 pub use split::Form;
 pub use tenant::{Lookup, Place, TenantId};

@@ -8,6 +8,7 @@
 //! arrive cannot change a verdict.
 
 use ringside_hashring::write_quorum;
+use ringside_proto::Protocol;
 
 /// What became of a series: on one replica, or, once enough replicas have spoken, altogether.
 ///
@@ -23,6 +24,8 @@ pub enum Outcome {
     TooLarge,
     /// Refused for good: invalid (400).
     Invalid,
+    /// Refused for good: a message that the receivers do not know (415). Its sender may know another.
+    Unsupported,
     /// Over a limit of its tenant; a later retry may succeed (429).
     Limited,
     /// No answer, or one that a retry may better (503).
@@ -31,16 +34,24 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, best first.
-    pub const ALL: [Self; 6] =
-        [Self::Stored, Self::Conflict, Self::TooLarge, Self::Invalid, Self::Limited, Self::Unavailable];
+    pub const ALL: [Self; 7] = [
+        Self::Stored,
+        Self::Conflict,
+        Self::TooLarge,
+        Self::Invalid,
+        Self::Unsupported,
+        Self::Limited,
+        Self::Unavailable,
+    ];
 
-    /// The HTTP status that tells a remote-write 1.0 client of this outcome.
-    pub fn status(self) -> u16 {
+    /// The HTTP status that tells a client of this outcome.
+    pub fn status(self, protocol: Protocol) -> u16 {
         match self {
-            Self::Stored => 200,
+            Self::Stored => protocol.success(),
             Self::Conflict => 409,
             Self::TooLarge => 413,
             Self::Invalid => 400,
+            Self::Unsupported => 415,
             Self::Limited => 429,
             Self::Unavailable => 503,
         }
@@ -59,6 +70,7 @@ pub struct Counts {
     pub conflict: u16,
     pub too_large: u16,
     pub invalid: u16,
+    pub unsupported: u16,
     pub limited: u16,
     pub unavailable: u16,
     pub pending: u16,
@@ -82,6 +94,7 @@ impl Counts {
             Some(Outcome::Conflict) => &mut self.conflict,
             Some(Outcome::TooLarge) => &mut self.too_large,
             Some(Outcome::Invalid) => &mut self.invalid,
+            Some(Outcome::Unsupported) => &mut self.unsupported,
             Some(Outcome::Limited) => &mut self.limited,
             Some(Outcome::Unavailable) => &mut self.unavailable,
             None => &mut self.pending,
@@ -89,7 +102,22 @@ impl Counts {
     }
 
     fn permanent(&self) -> u16 {
-        self.conflict + self.too_large + self.invalid
+        self.conflict + self.too_large + self.invalid + self.unsupported
+    }
+
+    /// What replicas that refuse a series for good make of it together, if those that have not answered are `pending`
+    /// more for each cause but conflict.
+    fn refusal(&self, blocking: u16, pending: u16) -> Outcome {
+        let agreed = |said: u16| said + pending >= blocking;
+        if agreed(self.unsupported) {
+            Outcome::Unsupported
+        } else if agreed(self.invalid) {
+            Outcome::Invalid
+        } else if agreed(self.too_large) {
+            Outcome::TooLarge
+        } else {
+            Outcome::Conflict
+        }
     }
 }
 
@@ -120,7 +148,7 @@ impl Bounds {
 /// The write quorum of a ring.
 ///
 /// A series is stored when `quorum` replicas stored it. It is refused for good when so many replicas refuse
-/// it for good (`blocking`) that the rest cannot make a quorum; its status is 400 or 413 when that many say
+/// it for good (`blocking`) that the rest cannot make a quorum; its status is 415, 400 or 413 when that many say
 /// so, else 409. In every other case a retry may help: 429 when `blocking` replicas say so, else 503.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -159,8 +187,8 @@ impl Rule {
         if counts.stored + pending >= quorum {
             Outcome::Stored
         } else if counts.permanent() + pending >= blocking {
-            // The pending replicas may all say 409, which leaves 400 and 413 to those that said so.
-            permanent(counts.invalid >= blocking, counts.too_large >= blocking)
+            // The pending replicas may all say 409, which leaves the other causes to those that said so.
+            counts.refusal(blocking, 0)
         } else if counts.limited + pending >= blocking {
             Outcome::Limited
         } else {
@@ -174,23 +202,13 @@ impl Rule {
         if counts.stored >= quorum {
             Outcome::Stored
         } else if counts.permanent() >= blocking {
-            permanent(counts.invalid + pending >= blocking, counts.too_large + pending >= blocking)
+            counts.refusal(blocking, pending)
         } else if counts.limited >= blocking {
             Outcome::Limited
         } else {
             // Neither fixed yet: were the pending replicas all unavailable, this is what they would leave.
             Outcome::Unavailable
         }
-    }
-}
-
-fn permanent(invalid: bool, too_large: bool) -> Outcome {
-    if invalid {
-        Outcome::Invalid
-    } else if too_large {
-        Outcome::TooLarge
-    } else {
-        Outcome::Conflict
     }
 }
 

@@ -2,7 +2,12 @@
 //!
 //! Owns the wording and `Retry-After`. Which outcome a request has is decided elsewhere (`quorum`, `tally`).
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+
+use ringside_proto::Protocol;
+use ringside_proto::protocol::HEADERS_WRITTEN;
+use ringside_proto::remote_write_v2::Contents;
 
 use crate::answer::reason_words;
 use crate::quorum::Outcome;
@@ -17,22 +22,22 @@ const RETRY_AFTER_SECONDS: &str = "1";
 pub struct Response {
     pub status: u16,
     /// Names in lower case.
-    pub headers: Vec<(&'static str, &'static str)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// Plain text, empty on success.
     pub body: String,
 }
 
 impl Response {
     /// Everything is stored.
-    pub fn stored() -> Self {
-        Self { status: Outcome::Stored.status(), headers: Vec::new(), body: String::new() }
+    pub fn stored(protocol: Protocol) -> Self {
+        Self { status: protocol.success(), headers: Vec::new(), body: String::new() }
     }
 
     /// A refusal of the whole request, with a message of one line.
     pub fn refusal(status: u16, message: impl Into<String>) -> Self {
-        let mut headers = vec![("content-type", "text/plain; charset=utf-8")];
+        let mut headers = vec![("content-type", Cow::Borrowed("text/plain; charset=utf-8"))];
         if matches!(status, 429 | 503) {
-            headers.push(("retry-after", RETRY_AFTER_SECONDS));
+            headers.push(("retry-after", RETRY_AFTER_SECONDS.into()));
         }
         let mut body = message.into();
         body.push('\n');
@@ -42,7 +47,7 @@ impl Response {
     /// A refusal of the method, which names the one that is allowed.
     pub fn method_not_allowed(allowed: &'static str) -> Self {
         let mut response = Self::refusal(405, format!("the method is not allowed here: use {allowed}"));
-        response.headers.push(("allow", allowed));
+        response.headers.push(("allow", allowed.into()));
         response
     }
 
@@ -56,12 +61,29 @@ impl Response {
     }
 
     /// The answer to a request whose verdict is fixed. `address` names the sidecar of a part.
-    pub fn verdict<'a>(verdict: Outcome, tally: &Tally, address: impl Fn(u16) -> Option<&'a str>) -> Self {
+    pub fn verdict<'a>(
+        protocol: Protocol,
+        verdict: Outcome,
+        tally: &Tally,
+        address: impl Fn(u16) -> Option<&'a str>,
+    ) -> Self {
+        let status = verdict.status(protocol);
         match tally.cause(verdict) {
-            Some(cause) => Self::refusal(verdict.status(), words(&cause, tally, address(cause.part))),
-            None if verdict == Outcome::Stored => Self::stored(),
-            None => Self::refusal(verdict.status(), headline(verdict, tally)),
+            Some(cause) => Self::refusal(status, words(&cause, tally, address(cause.part))),
+            None if verdict == Outcome::Stored => Self::stored(protocol),
+            None => Self::refusal(status, headline(verdict, tally)),
         }
+    }
+
+    /// Says what is written, as every answer to a request of remote write 2.0 does, and none to one of 1.0.
+    #[must_use]
+    pub fn with_written(mut self, protocol: Protocol, written: Contents) -> Self {
+        if protocol == Protocol::V2 {
+            let values = [written.samples, written.histograms, written.exemplars];
+            let headers = HEADERS_WRITTEN.into_iter().zip(values.map(|value| Cow::Owned(value.to_string())));
+            self.headers.extend(headers);
+        }
+        self
     }
 }
 
@@ -71,6 +93,7 @@ fn headline(verdict: Outcome, tally: &Tally) -> String {
         Outcome::Unavailable => format!("write quorum not reached ({quorum} of {replicas} replicas needed)"),
         Outcome::Limited => "over a limit of the tenant".to_owned(),
         Outcome::TooLarge => "refused as too large".to_owned(),
+        Outcome::Unsupported => "this version of remote write is not supported".to_owned(),
         Outcome::Stored | Outcome::Conflict | Outcome::Invalid => "refused".to_owned(),
     }
 }

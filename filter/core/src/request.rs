@@ -3,12 +3,10 @@
 //! Owns which requests are writes at all, and the rules for method, content type, encoding and length. Tenants
 //! are chosen elsewhere (`tenant`), bodies are read elsewhere (`split`).
 
-use ringside_proto::WRITE_PATHS;
+use ringside_proto::remote_write_v2::Contents;
+use ringside_proto::{Protocol, WRITE_PATHS};
 
 use crate::reply::Response;
-
-const MEDIA_TYPE: &str = "application/x-protobuf";
-const MESSAGE_V1: &str = "prometheus.WriteRequest";
 
 /// The headers that decide, as raw bytes: a client may send any.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,8 +27,8 @@ pub enum Judgement {
     Pass,
     /// Refused before its body is read.
     Refuse(Response),
-    /// A write; its body is to be read.
-    Read,
+    /// A write of this version; its body is to be read.
+    Read(Protocol),
 }
 
 /// Judges the headers of a request.
@@ -38,9 +36,16 @@ pub fn judge(head: &Head<'_>, body_bytes_max: usize) -> Judgement {
     if !is_write_path(head.path) {
         return Judgement::Pass;
     }
+    if head.method != b"POST" {
+        return Judgement::Refuse(Response::method_not_allowed("POST"));
+    }
+    let protocol = match Protocol::of_content_type(head.content_type) {
+        Ok(protocol) => protocol,
+        Err(error) => return Judgement::Refuse(Response::refusal(415, error.to_string())),
+    };
     match refusal(head, body_bytes_max) {
-        Some(response) => Judgement::Refuse(response),
-        None => Judgement::Read,
+        Some(response) => Judgement::Refuse(response.with_written(protocol, Contents::default())),
+        None => Judgement::Read(protocol),
     }
 }
 
@@ -52,16 +57,10 @@ pub fn judge_length(bytes: usize, body_bytes_max: usize) -> Option<Response> {
 
 /// The answer to a write without a body.
 pub fn empty_body() -> Response {
-    Response::refusal(400, "the body is empty: a snappy block with a WriteRequest is needed")
+    Response::refusal(400, "the body is empty: a snappy block with a remote-write request is needed")
 }
 
 fn refusal(head: &Head<'_>, body_bytes_max: usize) -> Option<Response> {
-    if head.method != b"POST" {
-        return Some(Response::method_not_allowed("POST"));
-    }
-    if let Some(reason) = content_type_fault(head.content_type) {
-        return Some(Response::refusal(415, reason));
-    }
     let encoding = head.content_encoding.trim_ascii();
     if !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"snappy") {
         let encoding = String::from_utf8_lossy(encoding);
@@ -87,36 +86,12 @@ fn is_write_path(path: &[u8]) -> bool {
     WRITE_PATHS.iter().any(|write| write.as_bytes() == path)
 }
 
-/// Accepts what means remote write 1.0: nothing, the media type alone, or with its message named. Parameters
-/// other than `proto` mean nothing here.
-fn content_type_fault(content_type: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(content_type);
-    let mut fields = text.split(';').map(str::trim);
-    let media_type = fields.next().unwrap_or("");
-    if text.trim().is_empty() {
-        return None;
-    }
-    if !media_type.eq_ignore_ascii_case(MEDIA_TYPE) {
-        return Some(format!("content type {media_type:?} is not supported: use {MEDIA_TYPE}"));
-    }
-    for field in fields {
-        let Some((name, value)) = field.split_once('=') else {
-            return Some(format!("content type parameter {field:?} has no value"));
-        };
-        let message = value.trim().trim_matches('"');
-        if name.trim().eq_ignore_ascii_case("proto") && message != MESSAGE_V1 {
-            return Some(format!("message {message:?} is not supported: use {MESSAGE_V1}"));
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::{Head, Judgement, judge, judge_length};
+    use super::{Head, Judgement, Protocol, judge, judge_length};
 
     const WRITE: Head<'static> = Head {
         method: b"POST",
@@ -130,7 +105,7 @@ mod tests {
     fn status(head: &Head<'_>) -> u16 {
         match judge(head, 1000) {
             Judgement::Pass => 0,
-            Judgement::Read => 200,
+            Judgement::Read(_) => 200,
             Judgement::Refuse(response) => response.status,
         }
     }
@@ -157,29 +132,32 @@ mod tests {
     fn the_method_is_post() {
         let Judgement::Refuse(response) = judge(&Head { method: b"PUT", ..WRITE }, 1000) else { panic!() };
         assert_eq!(response.status, 405);
-        assert!(response.headers.contains(&("allow", "POST")));
+        assert!(response.headers.contains(&("allow", "POST".into())));
     }
 
     #[test]
     fn content_types() {
-        let cases: [(&[u8], u16); 13] = [
-            (b"", 200),
-            (b"  ", 200),
-            (b"application/x-protobuf", 200),
-            (b"Application/X-Protobuf", 200),
-            (b"application/x-protobuf;proto=prometheus.WriteRequest", 200),
-            (b"application/x-protobuf; Proto=\"prometheus.WriteRequest\"; charset=utf-8", 200),
-            (b"application/x-protobuf;proto=io.prometheus.write.v2.Request", 415),
-            (b"application/x-protobuf;proto=", 415),
-            (b"application/x-protobuf;proto", 415),
-            (b"application/x-protobuf;", 415),
-            (b"application/json", 415),
-            (b";proto=prometheus.WriteRequest", 415),
-            (b"\xff\xfe", 415),
-        ];
-        for (content_type, expected) in cases {
-            assert_eq!(status(&Head { content_type, ..WRITE }), expected, "{content_type:?}");
+        let judge = |content_type| judge(&Head { content_type, ..WRITE }, 1000);
+        assert_eq!(judge(b""), Judgement::Read(Protocol::V1));
+        assert_eq!(judge(b"application/x-protobuf"), Judgement::Read(Protocol::V1));
+        let v2 = b"application/x-protobuf;proto=io.prometheus.write.v2.Request";
+        assert_eq!(judge(v2), Judgement::Read(Protocol::V2));
+        for other in [&b"application/json"[..], b"image/png", b"application/x-protobuf;proto=x", b"\xff\xfe"]
+        {
+            assert_eq!(status(&Head { content_type: other, ..WRITE }), 415, "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_of_2_0_says_that_nothing_is_written() {
+        let written = |content_type| {
+            let head = Head { content_type, content_length: Some(b"1001"), ..WRITE };
+            let Judgement::Refuse(response) = judge(&head, 1000) else { panic!() };
+            assert_eq!(response.status, 413);
+            response.headers.iter().filter(|(name, value)| name.ends_with("-written") && value == "0").count()
+        };
+        assert_eq!(written(b"application/x-protobuf;proto=io.prometheus.write.v2.Request"), 3);
+        assert_eq!(written(b""), 0);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Owns the two forms of a write. *Unchanged*: the ring has as many endpoints as replicas, so the body goes to
 //! all of them as it came; only its declared length is read. *Split*: the body is decompressed once, each series
 //! is hashed where it lies, and its bytes are copied at most once per sidecar, however many replica sets that
-//! sidecar is in.
+//! sidecar is in. A part is of the same version of remote write as the request; one of 2.0 carries all symbols of
+//! the request, so that the references in its series mean the same.
 //!
 //! It judges framing, not content: a series with labels that no sidecar can take goes to its replicas like any
 //! other, and they refuse it by name.
@@ -13,13 +14,15 @@
 use std::rc::Rc;
 
 use ringside_hashring::{EndpointIndex, Hashring, SeriesHasher};
-use ringside_proto::remote_write::{TimeSeries, time_series};
-use ringside_proto::{LABELS_MAX, WireError};
+use ringside_proto::remote_write_v2::{Contents, RequestError, SymbolTable};
+use ringside_proto::{Protocol, WireError, remote_write, remote_write_v2};
 
 use self::groups::{Group, Groups};
+use self::hash::{hash, hash_v2};
 use crate::layout::Layout;
 
 mod groups;
+mod hash;
 
 /// No snappy element stands for more bytes than this per byte of itself: three bytes copy 64.
 const EXPANSION_MAX: usize = 22;
@@ -33,7 +36,7 @@ const SCRATCH_BYTES_MAX: usize = 4 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
-    #[error("the body is empty: a snappy block with a WriteRequest is needed")]
+    #[error("the body is empty: a snappy block with a remote-write request is needed")]
     Empty,
     #[error("the body declares {declared} bytes decompressed, more than {max}")]
     TooLarge { declared: usize, max: usize },
@@ -41,8 +44,14 @@ pub enum BodyError {
     TooManySeries { max: usize },
     #[error("the body is not a snappy block: {reason}")]
     NotSnappy { reason: String },
-    #[error("the body is not a WriteRequest: {0}")]
-    Malformed(#[from] WireError),
+    #[error("the body is not a remote-write request: {0}")]
+    Malformed(#[from] RequestError),
+}
+
+impl From<WireError> for BodyError {
+    fn from(error: WireError) -> Self {
+        Self::Malformed(error.into())
+    }
 }
 
 /// What goes where.
@@ -71,6 +80,9 @@ pub struct Part {
 /// Plans writes. Keeps buffers from one request to the next.
 pub struct Splitter {
     decoded: Vec<u8>,
+    symbols: SymbolTable,
+    /// What each part begins with: the symbols of a request of 2.0.
+    head: Vec<u8>,
     spans: Vec<Span>,
     groups: Groups,
     raw: Vec<u8>,
@@ -85,10 +97,18 @@ struct Span {
     group: u32,
 }
 
+impl Span {
+    fn ending(end: usize, len: usize, group: u32) -> Self {
+        Self { start: (end - len) as u32, len: len as u32, group }
+    }
+}
+
 impl Default for Splitter {
     fn default() -> Self {
         Self {
             decoded: Vec::new(),
+            symbols: SymbolTable::default(),
+            head: Vec::new(),
             spans: Vec::new(),
             groups: Groups::default(),
             raw: Vec::new(),
@@ -104,6 +124,7 @@ impl Splitter {
         &mut self,
         ring: &Hashring,
         tenant: &str,
+        protocol: Protocol,
         body: Vec<u8>,
         decoded_bytes_max: usize,
     ) -> Result<Plan, BodyError> {
@@ -113,7 +134,14 @@ impl Splitter {
         }
         self.decode(&body, declared)?;
         drop(body);
-        let plan = self.place(ring, tenant, declared).map(|()| self.split(ring));
+        self.head.clear();
+        self.spans.clear();
+        self.groups.clear();
+        let placed = match protocol {
+            Protocol::V1 => self.place(ring, tenant, declared),
+            Protocol::V2 => self.place_v2(ring, tenant, declared),
+        };
+        let plan = placed.map(|()| self.split(ring));
         self.give_back();
         plan
     }
@@ -131,21 +159,35 @@ impl Splitter {
 
     /// Finds the replica set of every series.
     fn place(&mut self, ring: &Hashring, tenant: &str, declared: usize) -> Result<(), BodyError> {
-        self.spans.clear();
-        self.groups.clear();
         let decoded = self.decoded.get(..declared).unwrap_or_default();
         let mut hasher = SeriesHasher::new(tenant);
         let mut unsorted = Vec::new();
-        for series in time_series(decoded) {
+        for series in remote_write::time_series(decoded) {
             let series = series?;
-            if self.spans.len() >= SERIES_MAX {
-                return Err(BodyError::TooManySeries { max: SERIES_MAX });
-            }
+            bounded(&self.spans)?;
             let hash = hash(&mut hasher, &series, &mut unsorted)?;
-            let group = self.groups.count(ring.replica_set(hash));
+            let group = self.groups.count(ring.replica_set(hash), Contents::default());
             let end = series.offset() + series.body().len();
-            let len = series.field().len();
-            self.spans.push(Span { start: (end - len) as u32, len: len as u32, group });
+            self.spans.push(Span::ending(end, series.field().len(), group));
+        }
+        Ok(())
+    }
+
+    /// As [`Self::place`], for remote write 2.0. What each replica set gets is counted, for the answer owes the client
+    /// these numbers.
+    fn place_v2(&mut self, ring: &Hashring, tenant: &str, declared: usize) -> Result<(), BodyError> {
+        let decoded = self.decoded.get(..declared).unwrap_or_default();
+        let symbols = self.symbols.read(decoded)?;
+        symbols.append_to(&mut self.head);
+        let mut hasher = SeriesHasher::new(tenant);
+        let mut unsorted = Vec::new();
+        for series in remote_write_v2::time_series(decoded) {
+            let series = series?;
+            bounded(&self.spans)?;
+            let hash = hash_v2(&mut hasher, &series, symbols, &mut unsorted)?;
+            let group = self.groups.count(ring.replica_set(hash), series.contents()?);
+            let end = series.offset() + series.body().len();
+            self.spans.push(Span::ending(end, series.field().len(), group));
         }
         Ok(())
     }
@@ -163,6 +205,7 @@ impl Splitter {
         let mut parts = Vec::with_capacity(endpoints.len());
         for endpoint in &endpoints {
             self.raw.clear();
+            self.raw.extend_from_slice(&self.head);
             for group in self.groups.used.iter().filter(|group| members(group).contains(endpoint)) {
                 for index in group.range().filter_map(|at| order.get(at)) {
                     self.raw.extend_from_slice(bytes(&self.decoded, &self.spans, *index));
@@ -175,19 +218,22 @@ impl Splitter {
         }
         let mut layout = Layout::split(endpoints.len() as u16, order);
         for group in &self.groups.used {
-            layout.push_set(members(group).iter().map(part_of), group.len);
+            layout.push_set(members(group).iter().map(part_of), group.len, group.contents);
         }
         Plan { form: Form::Split, parts, layout }
     }
 
     fn give_back(&mut self) {
-        for buffer in [&mut self.decoded, &mut self.raw, &mut self.packed] {
+        for buffer in [&mut self.decoded, &mut self.head, &mut self.raw, &mut self.packed] {
             if buffer.capacity() > SCRATCH_BYTES_MAX {
                 *buffer = Vec::new();
             }
         }
         if self.spans.capacity() * size_of::<Span>() > SCRATCH_BYTES_MAX {
             self.spans = Vec::new();
+        }
+        if self.symbols.bytes() > SCRATCH_BYTES_MAX {
+            self.symbols = SymbolTable::default();
         }
     }
 }
@@ -221,53 +267,9 @@ fn unchanged(ring: &Hashring, body: Vec<u8>) -> Plan {
     Plan { form: Form::Unchanged, parts, layout }
 }
 
-/// The hash of a series, with its labels in order of name.
-fn hash<'a>(
-    hasher: &mut SeriesHasher,
-    series: &TimeSeries<'a>,
-    labels: &mut Vec<(&'a [u8], &'a [u8])>,
-) -> Result<u64, WireError> {
-    let mut last: &[u8] = &[];
-    for label in series.labels() {
-        let label = label?;
-        if label.name < last {
-            hasher.finish_series(); // Forgets what was fed so far.
-            return sorted_hash(hasher, series, labels);
-        }
-        hasher.label(label.name, label.value);
-        last = label.name;
-    }
-    Ok(hasher.finish_series())
-}
-
-/// As [`hash`], for labels that arrived in another order. Equal names keep their order. More labels than a sidecar
-/// takes are not collected: whichever sidecars get the series, they refuse it.
-fn sorted_hash<'a>(
-    hasher: &mut SeriesHasher,
-    series: &TimeSeries<'a>,
-    labels: &mut Vec<(&'a [u8], &'a [u8])>,
-) -> Result<u64, WireError> {
-    labels.clear();
-    for label in series.labels() {
-        let label = label?;
-        if labels.len() == LABELS_MAX {
-            return unsorted_hash(hasher, series);
-        }
-        labels.push((label.name, label.value));
-    }
-    labels.sort_by_key(|(name, _)| *name);
-    for (name, value) in labels {
-        hasher.label(name, value);
-    }
-    Ok(hasher.finish_series())
-}
-
-fn unsorted_hash(hasher: &mut SeriesHasher, series: &TimeSeries<'_>) -> Result<u64, WireError> {
-    for label in series.labels() {
-        let label = label?;
-        hasher.label(label.name, label.value);
-    }
-    Ok(hasher.finish_series())
+/// Refuses one series more than there may be.
+fn bounded(spans: &[Span]) -> Result<(), BodyError> {
+    if spans.len() < SERIES_MAX { Ok(()) } else { Err(BodyError::TooManySeries { max: SERIES_MAX }) }
 }
 
 fn bytes<'a>(decoded: &'a [u8], spans: &[Span], index: u32) -> &'a [u8] {

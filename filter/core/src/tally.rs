@@ -14,6 +14,8 @@ use crate::answer::{Answer, Refused};
 use crate::layout::{Layout, Member, Set};
 use crate::quorum::{Bounds, Counts, Outcome, Rule};
 
+mod written;
+
 /// The answers to the parts of one request.
 #[derive(Debug)]
 pub struct Tally {

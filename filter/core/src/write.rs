@@ -4,6 +4,9 @@
 
 use std::rc::Rc;
 
+use ringside_proto::Protocol;
+use ringside_proto::remote_write_v2::Contents;
+
 use crate::answer::Answer;
 use crate::fanout::{Counter, Effect, RequestId};
 use crate::layout::Layout;
@@ -13,6 +16,7 @@ use crate::tally::Tally;
 
 /// A write under way.
 pub(crate) struct Write {
+    protocol: Protocol,
     parts: Vec<SentPart>,
     /// `None` once the verdict is given.
     tally: Option<Tally>,
@@ -28,8 +32,12 @@ pub(crate) struct SentPart {
 }
 
 impl Write {
-    pub(crate) fn new(rule: Rule, layout: Layout, parts: Vec<SentPart>) -> Self {
-        Self { parts, tally: Some(Tally::new(rule, layout)), client_waits: true }
+    pub(crate) fn new(protocol: Protocol, rule: Rule, layout: Layout, parts: Vec<SentPart>) -> Self {
+        Self { protocol, parts, tally: Some(Tally::new(rule, layout)), client_waits: true }
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// Ends a part. `None` if it is not outstanding.
@@ -74,14 +82,21 @@ impl Write {
         std::mem::take(&mut self.client_waits)
     }
 
-    /// Gives the verdict if it is fixed, and with it up all that only a verdict needs.
+    /// Gives the verdict if it is fixed, and with it up all that only a verdict needs. In remote write 2.0 the counts of
+    /// what is written belong to it.
     fn decide(&mut self, request: RequestId, effects: &mut Vec<Effect>) {
         let Some(verdict) = self.tally.as_ref().and_then(Tally::verdict) else { return };
+        let written = match self.protocol {
+            Protocol::V1 => Some(Contents::default()),
+            Protocol::V2 => self.tally.as_ref().and_then(Tally::written),
+        };
+        let Some(written) = written else { return };
         let Some(tally) = self.tally.take() else { return };
         effects.push(Effect::Count(Counter::Replication { success: verdict == Outcome::Stored }));
         if self.leave() {
             let address = |part: u16| self.parts.get(usize::from(part)).map(|part| &*part.address);
-            let response = Response::verdict(verdict, &tally, address);
+            let response = Response::verdict(self.protocol, verdict, &tally, address);
+            let response = response.with_written(self.protocol, written);
             effects.push(Effect::Respond { request, response });
         }
     }

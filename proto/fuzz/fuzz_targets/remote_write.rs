@@ -4,7 +4,7 @@
 
 #![no_main]
 
-#[path = "../../tests/judge/mod.rs"]
+#[path = "../../tests/judge/v1.rs"]
 mod judge;
 
 libfuzzer_sys::fuzz_target!(|body: &[u8]| judge::judge(body));

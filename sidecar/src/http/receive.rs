@@ -22,12 +22,12 @@ use ringside_tsdb::Tsdb;
 use tokio_util::task::TaskTracker;
 
 use super::admin::{Readiness, healthy, ready};
-use crate::append::{self, Contents, Outcome};
+use crate::append::{self, Checked, Contents, Outcome};
 use crate::error::{WriteError, status_of};
 use crate::limits::{InFlight, Reservation};
 use crate::logging::Throttle;
 use crate::metrics::{HttpLabels, Metrics, TenantLabels, WriteLabels};
-use crate::snappy::{BufferPool, Decoded, declared_bytes};
+use crate::snappy::{BufferPool, declared_bytes};
 use crate::tenant_id::TenantId;
 use crate::tenants::{Lookup, Tenants};
 
@@ -104,10 +104,10 @@ impl Receive {
     ) -> Result<(Contents, Outcome), WriteError> {
         let buffers = self.buffers.clone();
         self.on_blocking_pool(move || {
-            let (decoded, contents) = decode(body, &buffers)?;
-            let outcome = append_decoded(&decoded, &contents, &tsdb)?;
+            let decoded = buffers.decompress(&body)?;
+            let stored = append_checked(append::check(&decoded)?, &tsdb)?;
             drop(reservation);
-            Ok((contents, outcome))
+            Ok(stored)
         })
         .await
     }
@@ -120,15 +120,20 @@ impl Receive {
         reservation: Reservation,
     ) -> Result<(Contents, Outcome), WriteError> {
         let buffers = self.buffers.clone();
-        let (decoded, contents) = self.on_blocking_pool(move || decode(body, &buffers)).await?;
+        let decode = move || {
+            let decoded = buffers.decompress(&body)?;
+            let contents = append::check(&decoded)?.contents;
+            Ok((decoded, contents))
+        };
+        let (decoded, contents) = self.on_blocking_pool(decode).await?;
         if contents.series == 0 {
             return Ok((contents, Outcome::default()));
         }
         let tsdb = self.tenants.create(tenant).await?;
         self.on_blocking_pool(move || {
-            let outcome = append_decoded(&decoded, &contents, &tsdb)?;
+            let stored = append_checked(append::check(&decoded)?, &tsdb)?;
             drop(reservation);
-            Ok((contents, outcome))
+            Ok(stored)
         })
         .await
     }
@@ -176,17 +181,10 @@ impl Receive {
     }
 }
 
-fn decode(body: Bytes, buffers: &BufferPool) -> Result<(Decoded, Contents), WriteError> {
-    let decoded = buffers.decompress(&body)?;
-    let contents = append::check(&decoded)?;
-    Ok((decoded, contents))
-}
-
-fn append_decoded(decoded: &Decoded, contents: &Contents, tsdb: &Tsdb) -> Result<Outcome, WriteError> {
-    if contents.series == 0 {
-        return Ok(Outcome::default());
-    }
-    append::append(decoded, tsdb)
+fn append_checked(body: Checked<'_>, tsdb: &Tsdb) -> Result<(Contents, Outcome), WriteError> {
+    let contents = body.contents;
+    let outcome = if contents.series == 0 { Outcome::default() } else { append::append(body, tsdb)? };
+    Ok((contents, outcome))
 }
 
 /// 200, or the status of the worst refusal with the list of refused series where it was asked for.

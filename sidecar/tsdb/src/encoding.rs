@@ -52,6 +52,11 @@ impl<'a> Decoder<'a> {
         Self { bytes, offset: 0 }
     }
 
+    /// How many bytes were read.
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
+    }
+
     /// True when nothing is left to read.
     pub(crate) fn is_empty(&self) -> bool {
         self.offset >= self.bytes.len()
@@ -69,6 +74,11 @@ impl<'a> Decoder<'a> {
     /// One byte.
     pub(crate) fn byte(&mut self) -> Result<u8, Truncated> {
         Ok(u8::from_be_bytes(self.array()?))
+    }
+
+    /// A big-endian 32-bit integer.
+    pub(crate) fn be32(&mut self) -> Result<u32, Truncated> {
+        Ok(u32::from_be_bytes(self.array()?))
     }
 
     /// A big-endian 64-bit integer.

@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::expect_used))]
 
 pub mod block;
+mod chunk;
 #[allow(dead_code, unused_imports, reason = "the head stores floats only")]
 mod chunkenc;
 mod cut;
@@ -17,16 +18,20 @@ mod error;
 pub mod fs;
 mod head;
 pub mod histogram;
-mod index;
+pub mod index;
 mod layout;
+mod limits;
+mod read_at;
 #[allow(dead_code, unused_imports, reason = "not every kind of record is written yet")]
 mod record;
 mod sample;
 mod tsdb;
 mod wal;
 
+pub use chunkenc::Encoding;
 pub use error::{Error, Refusal};
-pub use head::{Appender, Counters, Pending, SeriesRef, display_series};
+pub use head::{Appender, Counters, Pending, Scan, SeriesRef, display_series};
+pub use limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};
 pub use sample::{STALE_NAN, Value, is_stale};
 pub use tsdb::{Options, Stats, Tsdb};
 pub use ulid::Ulid;

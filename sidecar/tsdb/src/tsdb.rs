@@ -1,16 +1,18 @@
 //! One tenant's storage: opening, appending, cutting blocks, retention, closing.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ulid::Ulid;
 
 use crate::block::{self, Meta};
 use crate::error::Error;
+use crate::fs::{Fs, RealFs};
 use crate::head::{Appender, Counters, Head};
+use crate::limits::{Limits, SeriesBudget};
 use crate::wal::{self, Keep, Wal, WalSync};
-use crate::{cut, fs, layout, lock};
+use crate::{cut, layout, lock};
 
 /// How a tenant's storage works.
 #[derive(Debug, Clone)]
@@ -26,6 +28,10 @@ pub struct Options {
     pub retention_ms: i64,
     /// Samples further ahead of the clock than this are refused, milliseconds. Default 10 min.
     pub future_window_ms: i64,
+    /// Counts and bounds the series of all storages that share it.
+    pub series_budget: Arc<SeriesBudget>,
+    /// Where the files are. Default the machine's file system.
+    pub fs: Arc<dyn Fs>,
 }
 
 impl Default for Options {
@@ -36,6 +42,8 @@ impl Default for Options {
             wal_sync: WalSync::Group,
             retention_ms: 15 * 24 * 3600 * 1000,
             future_window_ms: 10 * 60 * 1000,
+            series_budget: Arc::default(),
+            fs: Arc::new(RealFs),
         }
     }
 }
@@ -93,15 +101,19 @@ impl Tsdb {
     /// [`Error::Corrupt`] where acknowledged samples would be lost, [`Error::Unsupported`] where data of another
     /// kind is there, [`Error::Io`].
     pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
+        let fs = &options.fs;
         let wal_dir = dir.join(layout::WAL);
-        fs::create_dir_durable(&wal_dir).map_err(Error::io("create", &wal_dir))?;
-        layout::remove_leftovers(dir).map_err(Error::io("clean", dir))?;
-        let (blocks, bad_blocks) = block::read_all(dir)?;
+        fs.create_dir_durable(&wal_dir).map_err(Error::io("create", &wal_dir))?;
+        // A killed process may have created them and not lived to make their names durable.
+        fs.sync_parent(&wal_dir).and_then(|()| fs.sync_parent(dir)).map_err(Error::io("fsync", dir))?;
+        layout::remove_leftovers(fs.as_ref(), dir).map_err(Error::io("clean", dir))?;
+        let (blocks, bad_blocks) = block::read_all(fs.as_ref(), dir)?;
         let min_valid = blocks.iter().map(|block| block.max_time).max().unwrap_or(i64::MIN);
-        let mut head = Head::new(options.block_range_ms, min_valid);
-        let replayed = wal::replay(&wal_dir, &mut head)?;
+        let mut head = Head::new(options.block_range_ms, min_valid, Arc::clone(&options.series_budget));
+        let replayed = wal::replay(fs.as_ref(), &wal_dir, &mut head)?;
         head.replay_done();
-        let wal = Wal::create(&wal_dir, replayed.next_segment, options.wal_segment_bytes, options.wal_sync)?;
+        let segment_bytes = options.wal_segment_bytes;
+        let wal = Wal::create(fs, &wal_dir, replayed.next_segment, segment_bytes, options.wal_sync)?;
         Ok(Self {
             dir: dir.to_owned(),
             options,
@@ -133,6 +145,15 @@ impl Tsdb {
         Ok(Appender::new(lock(&self.head)?, &self.wal, newest_ms))
     }
 
+    /// Bounds new series from now on.
+    ///
+    /// # Errors
+    /// [`Error::Broken`].
+    pub fn set_limits(&self, limits: Limits) -> Result<(), Error> {
+        lock(&self.head)?.set_limits(limits);
+        Ok(())
+    }
+
     /// True if a block is due: the head spans one and a half ranges.
     pub fn due(&self) -> bool {
         lock(&self.head).is_ok_and(|head| head.due().is_some())
@@ -144,7 +165,7 @@ impl Tsdb {
         let _maintenance = lock(&self.maintenance)?;
         self.wal.check()?;
         let Some((mint, maxt)) = lock(&self.head)?.due() else { return Ok(None) };
-        let meta = cut::write_block(&self.dir, &self.head, Ulid::generate(), (mint, maxt))?;
+        let meta = cut::write_block(&self.options.fs, &self.dir, &self.head, Ulid::generate(), (mint, maxt))?;
         if let Some(meta) = &meta {
             lock(&self.blocks)?.push(meta.clone());
         }
@@ -166,7 +187,8 @@ impl Tsdb {
         // A series created from here on has its record in the newest finished segment or a later one, and a
         // checkpoint never reaches so far.
         let keep = Keep { mint, series: &|reference| references.contains(&reference) };
-        wal::truncate(&self.wal, &self.dir.join(layout::WAL), self.options.wal_segment_bytes, &keep)?;
+        let dir = self.dir.join(layout::WAL);
+        wal::truncate(&self.options.fs, &self.wal, &dir, self.options.wal_segment_bytes, &keep)?;
         Ok(())
     }
 
@@ -185,7 +207,7 @@ impl Tsdb {
         for block in blocks.iter().filter(expired).filter(|block| deletable(&block.ulid)) {
             let path = self.dir.join(block.ulid.to_string());
             let deleting = self.dir.join(format!("{}{}", block.ulid, layout::TMP_DELETION));
-            fs::remove_dir_durable(&path, &deleting).map_err(Error::io("remove", &path))?;
+            self.options.fs.remove_dir_durable(&path, &deleting).map_err(Error::io("remove", &path))?;
             lock(&self.blocks)?.retain(|kept| kept.ulid != block.ulid);
             removed.push(block.ulid);
         }
@@ -241,3 +263,6 @@ fn now_ms() -> i64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod crash_tests;

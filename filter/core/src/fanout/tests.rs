@@ -4,11 +4,12 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use prost::Message as _;
-use ringside_proto::CONTENT_TYPE_REFUSED;
 use ringside_proto::prometheus::{Label, TimeSeries, WriteRequest};
 use ringside_proto::ringside::{Reason, RefusedSeries, WriteRefused};
+use ringside_proto::{CONTENT_TYPE_REFUSED, Protocol};
 
-use super::{Admission, Call, Counter, Effect, Event, Fanouts, RequestId};
+use super::{Admission, Admitted, Call, Counter, Effect, Event, Fanouts, RequestId};
+use crate::answer::Reply;
 use crate::backlog::BACKLOG_BYTES_MAX;
 use crate::config::Config;
 use crate::reply::Response;
@@ -18,6 +19,7 @@ use crate::tenant::{Lookup, TenantId};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;
+mod replies;
 
 const REQUEST: RequestId = RequestId(7);
 
@@ -55,12 +57,12 @@ impl Host {
     }
 
     fn write(&mut self, body: Vec<u8>) {
-        self.on(Event::Body { request: REQUEST, tenant: TenantId::new("t").unwrap(), body });
+        self.on(Event::Body { request: REQUEST, admitted: admitted("t"), body });
     }
 
     fn answer(&mut self, part: u16, status: u16) {
         let call = Call { request: REQUEST, part };
-        self.on(Event::Answered { call, status: Some(status), content_type: None, body: b"" });
+        self.on(Event::Answered { call, reply: status_only(status) });
     }
 
     fn statuses(&self) -> Vec<u16> {
@@ -70,6 +72,14 @@ impl Host {
     fn counted(&self, counter: Counter) -> usize {
         self.counters.iter().filter(|other| **other == counter).count()
     }
+}
+
+fn admitted(tenant: &str) -> Admitted {
+    Admitted { tenant: TenantId::new(tenant).unwrap(), protocol: Protocol::V1 }
+}
+
+fn status_only(status: u16) -> Reply<'static> {
+    Reply { status: Some(status), ..Reply::default() }
 }
 
 fn body(series: usize) -> Vec<u8> {
@@ -132,7 +142,7 @@ fn two_dead_of_three_is_503_at_once() {
     let mut host = Host::new(3);
     host.write(body(5));
     host.on(Event::NotDispatched { call: host.sent[0].call });
-    let reset = Event::Answered { call: host.sent[1].call, status: None, content_type: None, body: b"" };
+    let reset = Event::Answered { call: host.sent[1].call, reply: Reply::default() };
     host.on(reset);
     assert_eq!(host.statuses(), [503]);
     assert!(host.responses[0].body.contains("node-1:19291"), "{}", host.responses[0].body);
@@ -195,15 +205,14 @@ fn a_sidecar_that_does_not_answer_is_not_sent_more_than_its_bound() {
     let body = [&b"\x05"[..], &large].concat();
     for number in 0..9 {
         let request = RequestId(number);
-        let tenant = TenantId::new("t").unwrap();
         let mut effects = Vec::new();
-        host.fanouts.on(Event::Body { request, tenant, body: body.clone() }, &mut effects);
+        let event = Event::Body { request, admitted: admitted("t"), body: body.clone() };
+        host.fanouts.on(event, &mut effects);
         let sent = effects.iter().filter(|effect| matches!(effect, Effect::Dispatch(_))).count();
         assert_eq!(sent, if number < 3 { 3 } else { 2 }, "{number}");
         for part in 0..2 {
             let call = Call { request, part };
-            host.fanouts
-                .on(Event::Answered { call, status: Some(200), content_type: None, body: b"" }, &mut effects);
+            host.fanouts.on(Event::Answered { call, reply: status_only(200) }, &mut effects);
         }
         let statuses: Vec<_> = effects
             .iter()
@@ -215,12 +224,7 @@ fn a_sidecar_that_does_not_answer_is_not_sent_more_than_its_bound() {
         assert_eq!(statuses, [200]);
     }
     assert_eq!(host.fanouts.writes(), 3, "only what was sent is waited for");
-    host.on(Event::Answered {
-        call: Call { request: RequestId(0), part: 2 },
-        status: None,
-        content_type: None,
-        body: b"",
-    });
+    host.on(Event::Answered { call: Call { request: RequestId(0), part: 2 }, reply: Reply::default() });
     host.write(body);
     assert_eq!(host.sent.len(), 3, "there is room again");
 }
@@ -244,12 +248,13 @@ fn a_part_counts_once() {
 fn refusal_lists_decide_series_by_series() {
     let mut host = Host::new(3);
     host.write(body(5));
-    let series = vec![RefusedSeries { index: 4, reason: Reason::DuplicateTimestamp.into() }];
+    let series =
+        vec![RefusedSeries { index: 4, reason: Reason::DuplicateTimestamp.into(), ..Default::default() }];
     let list = WriteRefused { message: "n=4".to_owned(), series }.encode_to_vec();
     for part in [0, 2] {
         let call = Call { request: REQUEST, part };
         let content_type = Some(CONTENT_TYPE_REFUSED.as_bytes());
-        host.on(Event::Answered { call, status: Some(409), content_type, body: &list });
+        host.on(Event::Answered { call, reply: Reply { content_type, body: &list, ..status_only(409) } });
     }
     assert_eq!(host.statuses(), [409], "the other series have their quorum, this one never will");
     assert!(host.responses[0].body.contains("index 4 (duplicate timestamp"), "{}", host.responses[0].body);
@@ -296,8 +301,7 @@ fn what_cannot_be_sent_is_answered_at_once() {
     host.write(Vec::new());
     host.write(b"\xff\xff\xff\xff\x0fxx".to_vec());
     host.write(b"not snappy".to_vec());
-    let tenant = TenantId::new("nobody").unwrap();
-    host.on(Event::Body { request: REQUEST, tenant, body: body(1) });
+    host.on(Event::Body { request: REQUEST, admitted: admitted("nobody"), body: body(1) });
     assert_eq!(host.statuses(), [400, 413, 400, 503]);
     assert!(host.responses[3].body.contains("nobody"));
     assert!(host.sent.is_empty() && host.fanouts.writes() == 0);
@@ -328,8 +332,11 @@ fn headers_admit_refuse_or_pass() {
             .admit(&head, |wanted| (wanted == Lookup::Header("thanos-tenant")).then(|| tenant.to_vec()))
     };
     assert!(matches!(admit(b"/other", b"t"), Admission::Pass));
-    assert!(matches!(admit(b"/api/v1/push", b"t"), Admission::Read(tenant) if tenant.as_str() == "t"));
+    assert!(matches!(admit(b"/api/v1/push", b"t"), Admission::Read(read) if read == admitted("t")));
     assert!(matches!(admit(b"/api/v1/push", b"../x"), Admission::Refuse(Response { status: 400, .. })));
-    assert_eq!(host.fanouts.judge_length(32 << 20), None);
-    assert_eq!(host.fanouts.judge_length((32 << 20) + 1).map(|response| response.status), Some(413));
+    assert_eq!(host.fanouts.judge_length(&admitted("t"), 32 << 20), None);
+    assert_eq!(
+        host.fanouts.judge_length(&admitted("t"), (32 << 20) + 1).map(|response| response.status),
+        Some(413)
+    );
 }

@@ -22,8 +22,15 @@ fn by_definition(outcomes: &[Outcome]) -> Outcome {
     let said = |what: Outcome| outcomes.iter().filter(|outcome| **outcome == what).count();
     if said(Outcome::Stored) >= quorum {
         Outcome::Stored
-    } else if said(Outcome::Invalid) + said(Outcome::TooLarge) + said(Outcome::Conflict) >= blocking {
-        if said(Outcome::Invalid) >= blocking {
+    } else if said(Outcome::Unsupported)
+        + said(Outcome::Invalid)
+        + said(Outcome::TooLarge)
+        + said(Outcome::Conflict)
+        >= blocking
+    {
+        if said(Outcome::Unsupported) >= blocking {
+            Outcome::Unsupported
+        } else if said(Outcome::Invalid) >= blocking {
             Outcome::Invalid
         } else if said(Outcome::TooLarge) >= blocking {
             Outcome::TooLarge

@@ -3,10 +3,12 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use ringside_proto::Protocol;
+use ringside_proto::remote_write_v2::Contents;
 use ringside_proto::ringside::Reason;
 
 use super::Response;
-use crate::answer::{Answer, Refused};
+use crate::answer::{Answer, Missing, Refused};
 use crate::layout::Layout;
 use crate::quorum::{Outcome, Rule};
 use crate::tally::Tally;
@@ -17,20 +19,23 @@ fn answered(answers: [Answer; 3]) -> Response {
         tally.count(part, answer);
     }
     let addresses = ["a:19291", "b:19291", "c:19291"];
-    Response::verdict(tally.verdict().unwrap(), &tally, |part| addresses.get(usize::from(part)).copied())
+    let address = |part| addresses.get(usize::from(part)).copied();
+    Response::verdict(Protocol::V1, tally.verdict().unwrap(), &tally, address)
 }
 
 fn list(message: &str, refused: &[(u32, Outcome, Reason)]) -> Answer {
-    let refused =
-        refused.iter().map(|&(index, outcome, reason)| Refused { index, outcome, reason }).collect();
-    Answer { rest: Outcome::Stored, refused, message: message.to_owned() }
+    let refused = refused
+        .iter()
+        .map(|&(index, outcome, reason)| Refused { index, outcome, reason, missing: Missing::default() })
+        .collect();
+    Answer { rest: Outcome::Stored, refused, contents: None, message: message.to_owned() }
 }
 
 #[test]
 fn success_says_nothing() {
     let stored = || Answer::whole(Outcome::Stored, "");
     let response = answered([stored(), stored(), Answer::whole(Outcome::Unavailable, "gone")]);
-    assert_eq!(response, Response::stored());
+    assert_eq!(response, Response::stored(Protocol::V1));
     assert_eq!((response.status, response.body.as_str()), (200, ""));
 }
 
@@ -46,7 +51,7 @@ fn a_refusal_names_the_first_series_its_reason_and_the_sidecar() {
         response.body,
         "refused: 2 series, the first of them at index 3 (out of order), by b:19291: up{job=\"a\"}: 5 is before 7\n"
     );
-    assert_eq!(response.headers, [("content-type", "text/plain; charset=utf-8")]);
+    assert_eq!(response.headers, [("content-type", "text/plain; charset=utf-8".into())]);
 }
 
 #[test]
@@ -59,7 +64,7 @@ fn a_lost_quorum_says_what_is_needed_and_when_to_retry() {
         "write quorum not reached (2 of 3 replicas needed): the series of this request, by b:19291: \
          connection refused\n"
     );
-    assert!(response.headers.contains(&("retry-after", "1")));
+    assert!(response.headers.contains(&("retry-after", "1".into())));
 }
 
 #[test]
@@ -67,7 +72,7 @@ fn counted_and_uncounted_series() {
     let one = || list("", &[(0, Outcome::Limited, Reason::Limit)]);
     let response = answered([one(), one(), Answer::whole(Outcome::Stored, "")]);
     assert_eq!(response.status, 429);
-    assert!(response.headers.contains(&("retry-after", "1")));
+    assert!(response.headers.contains(&("retry-after", "1".into())));
     assert!(response.body.starts_with("over a limit of the tenant: 1 series, the first of them at index 0"));
     let all = || Answer::whole(Outcome::Unavailable, "");
     let response = answered([list("", &[(4, Outcome::Invalid, Reason::Invalid)]), all(), all()]);
@@ -78,5 +83,20 @@ fn counted_and_uncounted_series() {
 fn a_refused_method_names_the_allowed_one() {
     let response = Response::method_not_allowed("POST");
     assert_eq!(response.status, 405);
-    assert!(response.headers.contains(&("allow", "POST")));
+    assert!(response.headers.contains(&("allow", "POST".into())));
+}
+
+#[test]
+fn only_an_answer_to_a_request_of_2_0_says_what_is_written() {
+    let written = Contents { samples: 7, histograms: 0, exemplars: 2 };
+    let response = Response::stored(Protocol::V2).with_written(Protocol::V2, written);
+    assert_eq!(response.status, 204);
+    let expected = [
+        ("x-prometheus-remote-write-samples-written", "7".into()),
+        ("x-prometheus-remote-write-histograms-written", "0".into()),
+        ("x-prometheus-remote-write-exemplars-written", "2".into()),
+    ];
+    assert_eq!(response.headers, expected);
+    let v1 = Response::stored(Protocol::V1).with_written(Protocol::V1, written);
+    assert_eq!(v1, Response::stored(Protocol::V1));
 }

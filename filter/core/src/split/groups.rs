@@ -1,6 +1,7 @@
 //! Groups the series of a request by replica set: a counting sort that keeps the client's order within a group.
 
 use ringside_hashring::ReplicaSetId;
+use ringside_proto::remote_write_v2::Contents;
 
 use super::Span;
 
@@ -16,6 +17,8 @@ pub(super) struct Groups {
 pub(super) struct Group {
     pub(super) set: ReplicaSetId,
     pub(super) len: u32,
+    /// What its series hold, where that is counted.
+    pub(super) contents: Contents,
     first: u32,
 }
 
@@ -35,20 +38,22 @@ impl Groups {
         }
     }
 
-    /// Counts one more series of a replica set and returns the place of its group.
-    pub(super) fn count(&mut self, set: ReplicaSetId) -> u32 {
+    /// Counts one more series of a replica set and what it holds, and returns the place of its group.
+    #[inline]
+    pub(super) fn count(&mut self, set: ReplicaSetId, contents: Contents) -> u32 {
         let at = set.get();
         if self.by_set.len() <= at {
             self.by_set.resize(at + 1, 0);
         }
         let Some(slot) = self.by_set.get_mut(at) else { return 0 };
         if *slot == 0 {
-            self.used.push(Group { set, len: 0, first: 0 });
+            self.used.push(Group { set, len: 0, contents: Contents::default(), first: 0 });
             *slot = self.used.len() as u32;
         }
         let place = *slot - 1;
         if let Some(group) = self.used.get_mut(place as usize) {
             group.len += 1;
+            group.contents += contents;
         }
         place
     }

@@ -8,11 +8,16 @@ use std::collections::BTreeMap;
 
 use prost::Message as _;
 use ringside_hashring::{Endpoint, Hashring, SeriesHasher, series_hash};
-use ringside_proto::LABELS_MAX;
 use ringside_proto::prometheus::{Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
+use ringside_proto::prometheus_v2 as v2;
 use ringside_proto::remote_write::time_series;
+use ringside_proto::remote_write_v2::RequestError;
+use ringside_proto::{LABELS_MAX, Protocol};
 
 use super::{BodyError, Form, Plan, SERIES_MAX, Splitter};
+
+#[cfg(not(target_arch = "wasm32"))]
+mod versions;
 
 const MAX: usize = 1 << 20;
 
@@ -49,7 +54,7 @@ fn decode(part: &[u8]) -> WriteRequest {
 }
 
 fn plan(ring: &Hashring, body: Vec<u8>) -> Result<Plan, BodyError> {
-    Splitter::default().plan(ring, "default-tenant", body, MAX)
+    Splitter::default().plan(ring, "default-tenant", Protocol::V1, body, MAX)
 }
 
 fn sorted_labels(series: &TimeSeries) -> Vec<(&[u8], &[u8])> {
@@ -135,9 +140,11 @@ fn one_splitter_for_many_requests_and_rings() {
     let mut splitter = Splitter::default();
     for (endpoints, count) in [(5, 300), (9, 3), (4, 500), (5, 1), (9, 300)] {
         let (ring, sent) = (ring(endpoints), many(count));
-        let plan = splitter.plan(&ring, "default-tenant", body(sent.clone()), MAX).unwrap();
+        let plan = splitter.plan(&ring, "default-tenant", Protocol::V1, body(sent.clone()), MAX).unwrap();
         check_split(&ring, &sent, &plan);
-        assert!(splitter.plan(&ring, "default-tenant", b"\x0a\x24garbage##".to_vec(), MAX).is_err());
+        assert!(
+            splitter.plan(&ring, "default-tenant", Protocol::V1, b"\x0a\x24garbage##".to_vec(), MAX).is_err()
+        );
     }
 }
 
@@ -221,6 +228,7 @@ fn what_is_not_a_write_request_is_refused_with_an_offset() {
     let truncated = WriteRequest { timeseries: many(3), metadata: Vec::new() }.encode_to_vec();
     assert!(matches!(error(&truncated[..truncated.len() - 4]), BodyError::Malformed(_)));
     let BodyError::Malformed(fault) = error(&[0x0a, 2, 0x0a, 9]) else { panic!() };
+    let RequestError::Wire(fault) = fault else { panic!() };
     assert_eq!(fault.offset, 3, "within the second length");
     assert!(matches!(plan(&ring(5), b"\x09\x20abcdefgh".to_vec()), Err(BodyError::NotSnappy { .. })));
 }
@@ -230,7 +238,7 @@ fn the_number_of_series_is_bounded() {
     let empty_series = |count: usize| {
         let raw = [0x0a, 0].repeat(count);
         let body = snap::raw::Encoder::new().compress_vec(&raw).unwrap();
-        Splitter::default().plan(&ring(5), "t", body, 32 << 20)
+        Splitter::default().plan(&ring(5), "t", Protocol::V1, body, 32 << 20)
     };
     assert!(empty_series(SERIES_MAX).is_ok());
     assert_eq!(empty_series(SERIES_MAX + 1).unwrap_err(), BodyError::TooManySeries { max: SERIES_MAX });
@@ -260,7 +268,7 @@ fn labels_beyond_what_a_sidecar_takes_are_not_collected() {
     }
 
     let body = snap::raw::Encoder::new().compress_vec(&unsorted(1_000_000)).unwrap();
-    let plan = Splitter::default().plan(&ring(5), "t", body, 32 << 20).unwrap();
+    let plan = Splitter::default().plan(&ring(5), "t", Protocol::V1, body, 32 << 20).unwrap();
     assert_eq!(plan.parts.len(), 3, "its replicas refuse it");
 }
 
@@ -270,6 +278,64 @@ fn large_buffers_are_given_back() {
     let ring = ring(5);
     let long = "x".repeat(9 << 20);
     let large = body(vec![series(&[("a", &long)], 1)]);
-    splitter.plan(&ring, "t", large, 32 << 20).unwrap();
+    splitter.plan(&ring, "t", Protocol::V1, large, 32 << 20).unwrap();
     assert!(splitter.decoded.capacity() + splitter.raw.capacity() + splitter.packed.capacity() < 1 << 20);
+}
+
+/// A body of remote write 2.0: the symbols, and series of these references with one sample each.
+fn body_v2(symbols: &[&str], series: &[&[u32]]) -> Vec<u8> {
+    let one = |refs: &&[u32]| v2::TimeSeries {
+        labels_refs: refs.to_vec(),
+        samples: vec![v2::Sample { value: 1.0, timestamp: 5, start_timestamp: 0 }],
+        ..Default::default()
+    };
+    let request = v2::Request {
+        symbols: symbols.iter().map(|&symbol| symbol.to_owned()).collect(),
+        timeseries: series.iter().map(one).collect(),
+    };
+    snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap()
+}
+
+fn plan_v2(ring: &Hashring, body: Vec<u8>) -> Result<Plan, BodyError> {
+    Splitter::default().plan(ring, "default-tenant", Protocol::V2, body, MAX)
+}
+
+#[test]
+fn a_part_of_2_0_carries_the_symbols() {
+    let ring = ring(5);
+    let both = plan_v2(&ring, body_v2(&["", "a", "1", "2"], &[&[1, 2], &[1, 3]])).unwrap();
+    assert_eq!(both.form, Form::Split);
+    let mut copies = 0;
+    for part in &both.parts {
+        let raw = snap::raw::Decoder::new().decompress_vec(&part.body).unwrap();
+        let request = v2::Request::decode(raw.as_slice()).unwrap();
+        assert_eq!(request.symbols, ["", "a", "1", "2"]);
+        copies += request.timeseries.len();
+    }
+    assert_eq!(copies, 6, "each series on three sidecars");
+    let one_of_1_0 = plan(&ring, body(vec![series(&[("a", "1")], 5)])).unwrap();
+    let alone = plan_v2(&ring, body_v2(&["", "1", "a"], &[&[2, 1]])).unwrap();
+    let endpoints = |plan: &Plan| plan.parts.iter().map(|part| part.endpoint).collect::<Vec<_>>();
+    assert_eq!(endpoints(&alone), endpoints(&one_of_1_0), "one series, whatever the version");
+}
+
+#[test]
+fn references_that_lead_nowhere_are_for_the_sidecars_to_refuse() {
+    for refs in [&[1, 9][..], &[9, 1], &[1, 2, 1], &[1]] {
+        let plan = plan_v2(&ring(5), body_v2(&["", "a", "1"], &[refs])).unwrap();
+        assert_eq!(plan.parts.len(), 3, "{refs:?}");
+    }
+}
+
+#[test]
+fn a_request_of_2_0_that_is_none_is_refused() {
+    let error = plan_v2(&ring(5), body_v2(&["a"], &[])).unwrap_err();
+    assert_eq!(error, BodyError::Malformed(RequestError::FirstSymbol { bytes: 1 }));
+    let raw = |bytes: &[u8]| snap::raw::Encoder::new().compress_vec(bytes).unwrap();
+    for broken in [&[0x2a, 2, 0x12, 9][..], &[0x22, 9], &[0x2a, 3, 0x0a, 1, 0x80]] {
+        assert!(matches!(plan_v2(&ring(5), raw(broken)), Err(BodyError::Malformed(_))), "{broken:?}");
+    }
+    assert!(plan_v2(&ring(5), body_v2(&[""], &[])).unwrap().parts.is_empty(), "no series, no parts");
+    // With as many sidecars as replicas they are the ones to say so.
+    assert_eq!(plan_v2(&ring(3), body_v2(&["a"], &[])).unwrap().form, Form::Unchanged);
 }

@@ -7,29 +7,37 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use ringside_proto::remote_write_v2::Contents;
 use ringside_proto::ringside::Reason;
 
 use super::Tally;
-use crate::answer::{Answer, Refused};
+use crate::answer::{Answer, Missing, Refused};
 use crate::layout::Layout;
 use crate::quorum::{Outcome, Rule};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;
+#[cfg(not(target_arch = "wasm32"))]
+mod written;
 
 /// What one replica makes of each series of the model.
 type Said = Vec<Outcome>;
+
+const PERMANENT: [Outcome; 4] =
+    [Outcome::Unsupported, Outcome::Invalid, Outcome::TooLarge, Outcome::Conflict];
 
 /// The definition, for one series whose three replicas have answered.
 fn series_outcome(said: [Outcome; 3]) -> Outcome {
     let count = |wanted: &[Outcome]| said.iter().filter(|outcome| wanted.contains(outcome)).count();
     if count(&[Outcome::Stored]) >= 2 {
         Outcome::Stored
+    } else if count(&[Outcome::Unsupported]) >= 2 {
+        Outcome::Unsupported
     } else if count(&[Outcome::Invalid]) >= 2 {
         Outcome::Invalid
     } else if count(&[Outcome::TooLarge]) >= 2 {
         Outcome::TooLarge
-    } else if count(&[Outcome::Invalid, Outcome::TooLarge, Outcome::Conflict]) >= 2 {
+    } else if count(&PERMANENT) >= 2 {
         Outcome::Conflict
     } else if count(&[Outcome::Limited]) >= 2 {
         Outcome::Limited
@@ -42,8 +50,9 @@ fn series_outcome(said: [Outcome; 3]) -> Outcome {
 fn request_outcome(said: [&Said; 3]) -> Outcome {
     let series = (0..said[0].len()).map(|series| series_outcome(said.map(|said| said[series])));
     let all: Vec<_> = series.collect();
-    [Outcome::Unavailable, Outcome::Limited, Outcome::Invalid, Outcome::TooLarge, Outcome::Conflict]
+    [Outcome::Unavailable, Outcome::Limited]
         .into_iter()
+        .chain(PERMANENT)
         .find(|outcome| all.contains(outcome))
         .unwrap_or(Outcome::Stored)
 }
@@ -62,6 +71,10 @@ fn all_said(series: usize) -> Vec<Said> {
     all
 }
 
+/// What a list can make of a series.
+const LISTED: [Outcome; 5] =
+    [Outcome::Stored, Outcome::Conflict, Outcome::Invalid, Outcome::Limited, Outcome::Unavailable];
+
 /// One answer, and what it says of each series of the model.
 #[derive(Clone, Debug)]
 struct Case {
@@ -73,18 +86,24 @@ struct Case {
 fn cases(series: usize) -> Vec<Case> {
     let whole = |outcome| Case { answer: Answer::whole(outcome, ""), said: vec![outcome; series] };
     let mut cases: Vec<_> = Outcome::ALL.map(whole).into();
-    for first in Outcome::ALL {
-        for second in Outcome::ALL {
+    for first in LISTED {
+        for second in LISTED {
             let named = [(0, first), (1, second)];
             let refused: Vec<_> = named
                 .into_iter()
                 .filter(|(_, outcome)| *outcome != Outcome::Stored)
-                .map(|(index, outcome)| Refused { index, outcome, reason: Reason::Unspecified })
+                .map(|(index, outcome)| Refused {
+                    index,
+                    outcome,
+                    reason: Reason::Unspecified,
+                    missing: Missing::default(),
+                })
                 .collect();
             if !refused.is_empty() {
                 let mut said = vec![Outcome::Stored; series];
                 (said[0], said[1]) = (first, second);
-                let answer = Answer { rest: Outcome::Stored, refused, message: String::new() };
+                let answer =
+                    Answer { rest: Outcome::Stored, refused, contents: None, message: String::new() };
                 cases.push(Case { answer, said });
             }
         }
@@ -150,22 +169,22 @@ fn unchanged_bodies_with_an_unknown_number_of_series() {
 fn split_bodies_of_one_replica_set() {
     let layout = || {
         let mut layout = Layout::split(3, vec![0, 1]);
-        layout.push_set([0, 1, 2].into_iter(), 2);
+        layout.push_set([0, 1, 2].into_iter(), 2, Contents::default());
         layout
     };
     check(layout, 2);
 }
 
 fn refuse(index: u32, outcome: Outcome, reason: Reason) -> Answer {
-    let refused = vec![Refused { index, outcome, reason }];
-    Answer { rest: Outcome::Stored, refused, message: "its words".to_owned() }
+    let refused = vec![Refused { index, outcome, reason, missing: Missing::default() }];
+    Answer { rest: Outcome::Stored, refused, contents: None, message: "its words".to_owned() }
 }
 
 /// Two sets over four sidecars: the client's series 0 and 2 on parts 0, 1, 2 and its series 1 on parts 1, 2, 3.
 fn two_sets() -> Tally {
     let mut layout = Layout::split(4, vec![0, 2, 1]);
-    layout.push_set([0, 1, 2].into_iter(), 2);
-    layout.push_set([1, 2, 3].into_iter(), 1);
+    layout.push_set([0, 1, 2].into_iter(), 2, Contents::default());
+    layout.push_set([1, 2, 3].into_iter(), 1, Contents::default());
     Tally::new(Rule::new(3), layout)
 }
 

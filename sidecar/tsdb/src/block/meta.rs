@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::error::Error;
+use crate::fs::{Fs, RealFs};
 use crate::layout;
 
 /// The file's name in a block directory.
@@ -78,8 +79,13 @@ fn is_zero(v: &u64) -> bool {
 impl Meta {
     /// Reads a block directory's meta.json, and checks that it describes that directory.
     pub fn read(block_dir: &Path) -> Result<Self, Error> {
+        Self::read_from(&RealFs, block_dir)
+    }
+
+    /// [`Meta::read`] from any file system.
+    pub(crate) fn read_from(fs: &dyn Fs, block_dir: &Path) -> Result<Self, Error> {
         let path = block_dir.join(META_FILE);
-        let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let bytes = fs.read(&path).map_err(Error::io("read", &path))?;
         let meta: Self = serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&path, 0, e))?;
         if meta.version != META_VERSION {
             return Err(Error::corrupt(&path, 0, format!("version {} is unknown", meta.version)));
@@ -92,12 +98,14 @@ impl Meta {
 }
 
 /// The complete blocks of a tenant, oldest first, and the directories that could not be read.
-pub(crate) fn read_all(dir: &Path) -> Result<(Vec<Meta>, Vec<Error>), Error> {
+pub(crate) fn read_all(fs: &dyn Fs, dir: &Path) -> Result<(Vec<Meta>, Vec<Error>), Error> {
     let mut metas = Vec::new();
     let mut bad = Vec::new();
-    for (_, path) in layout::block_dirs(dir).map_err(Error::io("list", dir))? {
-        match Meta::read(&path) {
+    for (_, path) in layout::block_dirs(fs, dir).map_err(Error::io("list", dir))? {
+        match Meta::read_from(fs, &path) {
             Ok(meta) => metas.push(meta),
+            // An error that may pass is no reason to go on without the block: what it holds would be stored again.
+            Err(e @ Error::Io { .. }) if !e.is_not_found() => return Err(e),
             Err(e) => bad.push(e),
         }
     }

@@ -12,7 +12,7 @@ pub(crate) use iter::ChunkIter;
 /// How a chunk's bytes are to be read; the values are Prometheus' on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Encoding {
+pub enum Encoding {
     /// Float samples by the Gorilla XOR scheme.
     #[default]
     Xor = 1,
@@ -50,4 +50,14 @@ pub(crate) struct ChunkError {
     pub(crate) sample: u16,
     /// How many the chunk claims.
     pub(crate) count: u16,
+}
+
+impl Encoding {
+    /// The encoding that a chunk file's byte stands for.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            1 => Some(Self::Xor),
+            _ => None,
+        }
+    }
 }

@@ -46,6 +46,7 @@ impl Head {
     pub(crate) fn end_truncate(&mut self, mint: i64, step: &TruncateStep) {
         self.mint = if self.by_key.is_empty() { i64::MAX } else { step.oldest.max(mint) };
         self.retired.retain(|_, expiry| *expiry >= mint);
+        self.series.shrink();
     }
 
     /// Removes every series without a sample.
@@ -59,18 +60,17 @@ impl Head {
 
     /// Removes one series; its reference is remembered until no sample from `expiry` on can be in the WAL.
     pub(super) fn remove(&mut self, slot: usize, expiry: i64) {
-        let Some(vacated) = self.series.get_mut(slot) else { return };
-        let series = std::mem::take(vacated);
         let slot = slot as u32;
+        let Some(series) = self.series.remove(slot) else { return };
+        self.budget.remove(1);
         if let Ok(entry) = self.by_key.find_entry(series.hash, |&s| s == slot) {
             entry.remove();
         }
-        for &(name, value) in &series.labels {
+        for &(name, value) in series.labels.iter() {
             self.symbols.release(name);
             self.symbols.release(value);
         }
         self.retired.insert(series.reference, expiry);
-        self.vacant.push(slot);
         self.counters.series_removed += 1;
     }
 }

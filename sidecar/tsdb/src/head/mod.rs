@@ -7,19 +7,24 @@ mod append;
 mod gc;
 mod series;
 mod series_key;
+mod slots;
 mod symbols;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-pub use append::{Appender, Pending, SeriesRef};
+pub use append::{Appender, Pending, Scan, SeriesRef};
 pub(crate) use gc::SLOTS_PER_STEP;
+pub(crate) use series::Series;
 use series::range_end;
-pub(crate) use series::{Chunk, Series};
 pub use series_key::display_series;
+pub(crate) use slots::Slots;
 pub(crate) use symbols::Symbols;
 
+use crate::error::Refusal;
+use crate::limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};
 use crate::record::{SampleEntry, SamplesEncoder, SeriesEncoder};
 use symbols::KeyHasher;
 
@@ -35,6 +40,8 @@ pub struct Counters {
     pub out_of_order: u64,
     /// Samples refused because they are older than the head accepts, or too far in the future.
     pub out_of_bounds: u64,
+    /// Series refused by a bound on labels or on the number of series.
+    pub series_refused: u64,
     /// Series created.
     pub series_created: u64,
     /// Series dropped after their data went into a block.
@@ -51,15 +58,17 @@ pub(crate) struct Head {
     range: i64,
     hasher: KeyHasher,
     symbols: Symbols,
-    /// Slots; a vacant one has reference 0.
-    series: Vec<Series>,
-    vacant: Vec<u32>,
+    series: Slots,
     by_key: HashTable<u32>,
     next_ref: u64,
+    /// Appenders so far.
+    appenders: u64,
     mint: i64,
     maxt: i64,
     /// Nothing older is accepted: blocks have it.
     min_valid: i64,
+    limits: Limits,
+    budget: Arc<SeriesBudget>,
     counters: Counters,
     /// References in the WAL that name a series by another slot: reference to slot. Empty once replay is done.
     replayed: HashMap<u64, u32>,
@@ -73,18 +82,20 @@ pub(crate) struct Head {
 
 impl Head {
     /// An empty head that accepts nothing older than `min_valid`.
-    pub(crate) fn new(range: i64, min_valid: i64) -> Self {
+    pub(crate) fn new(range: i64, min_valid: i64, budget: Arc<SeriesBudget>) -> Self {
         Self {
             range,
             hasher: KeyHasher::default(),
             symbols: Symbols::default(),
-            series: Vec::new(),
-            vacant: Vec::new(),
+            series: Slots::default(),
             by_key: HashTable::new(),
             next_ref: 1,
+            appenders: 0,
             mint: i64::MAX,
             maxt: i64::MIN,
             min_valid,
+            limits: Limits::default(),
+            budget,
             counters: Counters::default(),
             replayed: HashMap::new(),
             retired: HashMap::new(),
@@ -118,6 +129,36 @@ impl Head {
         self.by_key.len()
     }
 
+    /// Bounds for new series from now on.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Whether a new series with these labels may be created.
+    fn admit(&self, labels: &[(&[u8], &[u8])]) -> Result<(), Refusal> {
+        let limits = &self.limits;
+        let bytes_max = |of: fn(&(&[u8], &[u8])) -> usize| labels.iter().map(of).max().unwrap_or(0) as u64;
+        for (limit, max, got) in [
+            (LabelLimit::Count, limits.labels_per_series_max, labels.len() as u64),
+            (LabelLimit::NameBytes, limits.label_name_bytes_max, bytes_max(|(name, _)| name.len())),
+            (LabelLimit::ValueBytes, limits.label_value_bytes_max, bytes_max(|(_, value)| value.len())),
+        ] {
+            if max > 0 && got > max {
+                return Err(Refusal::LabelLimit { limit, got, max });
+            }
+        }
+        let limit = if limits.series_max > 0 && self.series_count() as u64 >= limits.series_max {
+            SeriesLimit::Tenant(limits.series_max)
+        } else if self.budget.is_closed() {
+            SeriesLimit::Memory
+        } else if !self.budget.admits_one() {
+            SeriesLimit::Process(self.budget.max())
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::SeriesLimit { limit })
+    }
+
     /// Totals since the head was made.
     pub(crate) fn counters(&self) -> Counters {
         self.counters
@@ -128,8 +169,8 @@ impl Head {
         &self.symbols
     }
 
-    /// All slots; vacant ones have reference 0. A slot keeps its series until [`Self::truncate_step`] runs.
-    pub(crate) fn slots(&self) -> &[Series] {
+    /// All slots. A slot keeps its series until [`Self::truncate_step`] runs.
+    pub(crate) fn slots(&self) -> &Slots {
         &self.series
     }
 
@@ -184,6 +225,17 @@ impl Head {
         self.collect_empty(self.min_valid);
     }
 
+    /// Whether a slot has the series with this key, which came after the series in slot `previous`, whose canonical
+    /// key is `previous_key`.
+    #[inline]
+    fn is_in(&self, slot: u32, key: &[u8], previous: &Series, previous_key: &[u8]) -> bool {
+        self.series.get(slot as usize).is_some_and(|series| {
+            let text = |symbol| self.symbols.text(symbol);
+            series.reference != 0
+                && series_key::matches_beside(key, &series.labels, previous_key, &previous.labels, text)
+        })
+    }
+
     #[inline]
     fn find(&self, hash: u64, key: &[u8]) -> Option<u32> {
         let matches = |&slot: &u32| {
@@ -206,19 +258,21 @@ impl Head {
     fn create(&mut self, reference: u64, hash: u64, labels: &[(&[u8], &[u8])]) -> u32 {
         let symbols = &mut self.symbols;
         let labels = labels.iter().map(|(n, v)| (symbols.acquire(n), symbols.acquire(v))).collect();
-        let slot = match self.vacant.pop() {
-            Some(slot) => slot,
-            None => {
-                self.series.push(Series::default());
-                (self.series.len() - 1) as u32
-            }
-        };
-        if let Some(vacant) = self.series.get_mut(slot as usize) {
-            *vacant = Series::new(reference, hash, labels);
+        let slot = self.series.insert(Series::new(reference, hash, labels));
+        if let Some(series) = self.series.get_mut(slot as usize) {
+            // Series come again in the order in which they came first.
+            series.next = slot + 1;
         }
+        self.budget.add(1);
         let series = &self.series;
         self.by_key.insert_unique(hash, slot, |&s| series.get(s as usize).map_or(0, |series| series.hash));
         self.counters.series_created += 1;
         slot
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        self.budget.remove(self.series_count() as u64);
     }
 }

@@ -7,9 +7,15 @@ use std::path::{Path, PathBuf};
 
 use super::reader::SegmentReader;
 use crate::error::Error;
+use crate::fs::Fs;
 use crate::head::Head;
 use crate::record::{self, Record};
-use crate::{encoding::Truncated, fs, layout};
+use crate::{encoding::Truncated, layout};
+
+/// Bytes kept of what is cut off a segment.
+const TORN_BYTES_MAX: u64 = 16 << 20;
+/// How many such copies are kept.
+const TORN_MAX: usize = 4;
 
 /// What a replay found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,48 +29,48 @@ pub(crate) struct Replayed {
 }
 
 /// Replays the log in `dir` into `head`, and removes segments that a checkpoint has replaced.
-pub(crate) fn replay(dir: &Path, head: &mut Head) -> Result<Replayed, Error> {
+pub(crate) fn replay(fs: &dyn Fs, dir: &Path, head: &mut Head) -> Result<Replayed, Error> {
     let mut done = Replayed::default();
-    let checkpoint = layout::checkpoints(dir).map_err(Error::io("list", dir))?.pop();
+    let checkpoint = layout::checkpoints(fs, dir).map_err(Error::io("list", dir))?.pop();
     if let Some((last, path)) = &checkpoint {
         done.next_segment = last + 1;
-        for (_, segment) in layout::segments(path).map_err(Error::io("list", path))? {
-            replay_segment(&mut SegmentReader::open(&segment)?, &segment, head, &mut done)?;
+        for (_, segment) in layout::segments(fs, path).map_err(Error::io("list", path))? {
+            replay_segment(&mut SegmentReader::open(fs, &segment)?, &segment, head, &mut done)?;
         }
     }
-    let segments = live_segments(dir, done.next_segment)?;
+    let segments = live_segments(fs, dir, done.next_segment)?;
     let newest = segments.len().saturating_sub(1);
     for (position, path) in segments.iter().enumerate() {
-        let mut reader = SegmentReader::open(path)?;
+        let mut reader = SegmentReader::open(fs, path)?;
         match replay_segment(&mut reader, path, head, &mut done) {
             // A record that cannot be decoded was read whole, so what is good ends before it.
             Err(Error::Corrupt { offset, .. }) if position == newest => {
-                done.torn_bytes = cut_tail(path, reader.good_offset().min(offset))?;
+                done.torn_bytes = cut_tail(fs, path, reader.good_offset().min(offset))?;
             }
             other => other?,
         }
         done.next_segment += 1;
     }
     if let Some(path) = segments.last() {
-        sync(path)?;
+        sync(fs, path)?;
     }
     Ok(done)
 }
 
 /// What was replayed may have been written and not synced when the process ended. From here on it counts as stored,
 /// and a repetition of it is acknowledged, so it must be durable.
-fn sync(path: &Path) -> Result<(), Error> {
-    let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
+fn sync(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
+    let file = fs.open(path).map_err(Error::io("open", path))?;
     file.sync_all().map_err(Error::io("fsync", path))
 }
 
 /// The segments from `first` on, which must be without a gap; older ones are removed.
-fn live_segments(dir: &Path, first: u64) -> Result<Vec<PathBuf>, Error> {
+fn live_segments(fs: &dyn Fs, dir: &Path, first: u64) -> Result<Vec<PathBuf>, Error> {
     let mut expected = first;
     let mut live = Vec::new();
-    for (index, path) in layout::segments(dir).map_err(Error::io("list", dir))? {
+    for (index, path) in layout::segments(fs, dir).map_err(Error::io("list", dir))? {
         if index < first {
-            std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            fs.remove_file(&path).map_err(Error::io("remove", &path))?;
             continue;
         }
         if index != expected {
@@ -115,13 +121,22 @@ fn replay_segment(
     }
 }
 
-/// Cuts a file after `len` bytes and makes that durable; returns how many bytes went.
-fn cut_tail(path: &Path, len: u64) -> Result<u64, Error> {
-    let file = std::fs::OpenOptions::new().write(true).open(path).map_err(Error::io("open", path))?;
-    let before = file.metadata().map_err(Error::io("stat", path))?.len();
-    file.set_len(len).and_then(|()| file.sync_all()).map_err(Error::io("truncate", path))?;
-    if let Some(dir) = path.parent() {
-        fs::sync_dir(dir).map_err(Error::io("fsync", dir))?;
+/// Cuts a segment after `len` bytes and makes that durable; returns how many bytes went. Should they be more than a
+/// torn write, somebody may want them: a copy stays beside it, under a name that no reader takes for a segment.
+fn cut_tail(fs: &dyn Fs, path: &Path, len: u64) -> Result<u64, Error> {
+    let file = fs.open_write(path).map_err(Error::io("open", path))?;
+    let before = file.size().map_err(Error::io("stat", path))?;
+    let mut tail = vec![0; before.saturating_sub(len).min(TORN_BYTES_MAX) as usize];
+    file.read_at(&mut tail, len).map_err(Error::io("read", path))?;
+    if let Some(dir) = path.parent().filter(|_| tail.iter().any(|&b| b != 0)) {
+        let copy = path.with_extension(layout::TORN);
+        fs.write_atomic(&copy, &tail).map_err(Error::io("write", &copy))?;
+        let copies = layout::torn(fs, dir).map_err(Error::io("list", dir))?;
+        for (_, old) in copies.iter().rev().skip(TORN_MAX) {
+            fs.remove_file(old).map_err(Error::io("remove", old))?;
+        }
     }
+    file.set_len(len).and_then(|()| file.sync_all()).map_err(Error::io("truncate", path))?;
+    fs.sync_parent(path).map_err(Error::io("fsync", path))?;
     Ok(before.saturating_sub(len))
 }

@@ -2,20 +2,21 @@
 //!
 //! Owns files and their durability. Used by the live log and by checkpoints. Every error names the file.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::page::{Framer, SNAPPY};
 use crate::error::Error;
-use crate::{fs, layout};
+use crate::fs::{File, Fs};
+use crate::layout;
 
 /// Writes framed records into consecutive segments. Nothing is durable before [`SegmentWriter::sync`].
 #[derive(Debug)]
 pub(super) struct SegmentWriter {
+    fs: Arc<dyn Fs>,
     dir: PathBuf,
     path: PathBuf,
-    file: File,
+    file: Box<dyn File>,
     index: u64,
     framer: Framer,
     snappy: snap::raw::Encoder,
@@ -29,9 +30,15 @@ const BUFFER_BYTES_MAX: usize = 1 << 20;
 
 impl SegmentWriter {
     /// Creates segment `index` in `dir`; it must not exist.
-    pub(super) fn create(dir: &Path, index: u64, segment_bytes: u64) -> Result<Self, Error> {
-        let (path, file) = Self::open(dir, index)?;
+    pub(super) fn create(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        index: u64,
+        segment_bytes: u64,
+    ) -> Result<Self, Error> {
+        let (path, file) = Self::open(fs.as_ref(), dir, index)?;
         Ok(Self {
+            fs: Arc::clone(fs),
             dir: dir.to_owned(),
             path,
             file,
@@ -43,9 +50,9 @@ impl SegmentWriter {
         })
     }
 
-    fn open(dir: &Path, index: u64) -> Result<(PathBuf, File), Error> {
+    fn open(fs: &dyn Fs, dir: &Path, index: u64) -> Result<(PathBuf, Box<dyn File>), Error> {
         let path = dir.join(layout::segment_name(index));
-        let file = fs::create_durable(&path).map_err(Error::io("create", &path))?;
+        let file = fs.create_durable(&path).map_err(Error::io("create", &path))?;
         Ok((path, file))
     }
 
@@ -95,7 +102,7 @@ impl SegmentWriter {
     /// Pads and syncs the open segment and begins the next.
     pub(super) fn next_segment(&mut self) -> Result<(), Error> {
         self.finish()?;
-        let (path, file) = Self::open(&self.dir, self.index + 1)?;
+        let (path, file) = Self::open(self.fs.as_ref(), &self.dir, self.index + 1)?;
         self.index += 1;
         self.path = path;
         self.file = file;

@@ -1,6 +1,7 @@
 //! Framing, rotation and reading, in every alignment to pages and segments.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -8,10 +9,12 @@ use super::page::PAGE;
 use super::reader::SegmentReader;
 use super::segment::SegmentWriter;
 use crate::error::Error;
+use crate::fs::{Fs, RealFs};
 use crate::layout;
 
 fn write(dir: &Path, segment_bytes: u64, records: &[Vec<u8>]) -> u64 {
-    let mut writer = SegmentWriter::create(dir, 0, segment_bytes).unwrap();
+    let real: Arc<dyn Fs> = Arc::new(RealFs);
+    let mut writer = SegmentWriter::create(&real, dir, 0, segment_bytes).unwrap();
     for record in records {
         writer.write(record).unwrap();
     }
@@ -20,7 +23,7 @@ fn write(dir: &Path, segment_bytes: u64, records: &[Vec<u8>]) -> u64 {
 }
 
 fn read(path: &Path) -> (Vec<Vec<u8>>, Option<Error>) {
-    let mut reader = SegmentReader::open(path).unwrap();
+    let mut reader = SegmentReader::open(&RealFs, path).unwrap();
     let mut records = Vec::new();
     loop {
         match reader.next_record() {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::segment::SegmentWriter;
 use crate::error::Error;
+use crate::fs::Fs;
 
 /// When an append counts as durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,8 +79,14 @@ impl Batch {
 
 impl Wal {
     /// Begins segment `index`, which must not exist.
-    pub(crate) fn create(dir: &Path, index: u64, segment_bytes: u64, sync: WalSync) -> Result<Self, Error> {
-        let segment = SegmentWriter::create(dir, index, segment_bytes)?;
+    pub(crate) fn create(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        index: u64,
+        segment_bytes: u64,
+        sync: WalSync,
+    ) -> Result<Self, Error> {
+        let segment = SegmentWriter::create(fs, dir, index, segment_bytes)?;
         Ok(Self {
             sync,
             queue: Mutex::new(Queue { segment: index, ..Queue::default() }),

@@ -4,16 +4,18 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use ringside_proto::Protocol;
 
 use super::body;
+use crate::answer::Reply;
 use crate::config::Config;
-use crate::fanout::{Call, Counter, Effect, Event, Fanouts, RequestId};
+use crate::fanout::{Admitted, Call, Counter, Effect, Event, Fanouts, RequestId};
 use crate::tenant::TenantId;
 
 /// One step of a host, on one of a few requests.
 #[derive(Clone, Debug)]
 enum Step {
-    Body(u32, Vec<u8>),
+    Body(u32, Protocol, Vec<u8>),
     Answer(Call, Option<u16>, bool, Vec<u8>),
     NotDispatched(Call),
     ClientGone(u32),
@@ -44,8 +46,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => proptest::sample::select(vec![Some(400), Some(409), Some(413), Some(429), Some(503), None]),
         1 => any::<u16>().prop_map(Some),
     ];
+    let protocol = proptest::sample::select(vec![Protocol::V1, Protocol::V2]);
     prop_oneof![
-        2 => (0_u32..6, bytes()).prop_map(|(request, body)| Step::Body(request, body)),
+        2 => (0_u32..6, protocol, bytes()).prop_map(|(request, protocol, body)| Step::Body(request, protocol, body)),
         6 => (call(), status, any::<bool>(), bytes())
             .prop_map(|(call, status, is_list, body)| Step::Answer(call, status, is_list, body)),
         1 => call().prop_map(Step::NotDispatched),
@@ -94,16 +97,19 @@ proptest! {
         };
         for step in steps {
             match step {
-                Step::Body(number, body) => {
+                Step::Body(number, protocol, body) => {
                     *round.entry(number).or_default() += 1;
                     let request = named(&round, number);
                     seen.entry(request).or_default();
-                    on(&mut fanouts, &mut seen, Event::Body { request, tenant: tenant.clone(), body });
+                    let admitted = Admitted { tenant: tenant.clone(), protocol };
+                    on(&mut fanouts, &mut seen, Event::Body { request, admitted, body });
                 }
                 Step::Answer(call, status, is_list, body) => {
                     let call = Call { request: named(&round, call.request.0), part: call.part };
                     let content_type = is_list.then_some(ringside_proto::CONTENT_TYPE_REFUSED.as_bytes());
-                    on(&mut fanouts, &mut seen, Event::Answered { call, status, content_type, body: &body });
+                    let written = [is_list.then_some(&b"3"[..]), None, None];
+                    let reply = Reply { status, content_type, written, body: &body };
+                    on(&mut fanouts, &mut seen, Event::Answered { call, reply });
                 }
                 Step::NotDispatched(call) => {
                     let call = Call { request: named(&round, call.request.0), part: call.part };

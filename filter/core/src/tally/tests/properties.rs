@@ -3,9 +3,10 @@
 
 use proptest::prelude::*;
 use ringside_hashring::{Endpoint, Hashring, write_quorum};
+use ringside_proto::Protocol;
 use ringside_proto::ringside::Reason;
 
-use crate::answer::{Answer, Refused};
+use crate::answer::{Answer, Missing, Refused};
 use crate::quorum::{Outcome, Rule};
 use crate::split::{Plan, Splitter};
 use crate::tally::Tally;
@@ -45,10 +46,16 @@ impl Behaviour {
             Self::Whole(outcome) => Answer::whole(*outcome, ""),
             Self::Listed(_) => {
                 let refused = (0..series).filter_map(|index| {
-                    let (outcome, reason) = (self.of(index), Reason::Unspecified);
-                    (outcome != Outcome::Stored).then_some(Refused { index, outcome, reason })
+                    let (outcome, reason, missing) =
+                        (self.of(index), Reason::Unspecified, Missing::default());
+                    (outcome != Outcome::Stored).then_some(Refused { index, outcome, reason, missing })
                 });
-                Answer { rest: Outcome::Stored, refused: refused.collect(), message: String::new() }
+                Answer {
+                    rest: Outcome::Stored,
+                    refused: refused.collect(),
+                    contents: None,
+                    message: String::new(),
+                }
             }
         }
     }
@@ -66,7 +73,7 @@ fn plan(endpoints: usize, replication_factor: usize, series: usize) -> (Hashring
     };
     let request = WriteRequest { timeseries: (0..series).map(one).collect(), metadata: Vec::new() };
     let body = snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap();
-    let plan = Splitter::default().plan(&ring, "t", body, 1 << 20).unwrap();
+    let plan = Splitter::default().plan(&ring, "t", Protocol::V1, body, 1 << 20).unwrap();
     (ring, plan)
 }
 
@@ -77,11 +84,15 @@ fn series_outcome(said: &[Outcome]) -> Outcome {
     let count = |wanted: &[Outcome]| said.iter().filter(|outcome| wanted.contains(outcome)).count();
     if count(&[Outcome::Stored]) >= quorum {
         Outcome::Stored
+    } else if count(&[Outcome::Unsupported]) >= blocking {
+        Outcome::Unsupported
     } else if count(&[Outcome::Invalid]) >= blocking {
         Outcome::Invalid
     } else if count(&[Outcome::TooLarge]) >= blocking {
         Outcome::TooLarge
-    } else if count(&[Outcome::Invalid, Outcome::TooLarge, Outcome::Conflict]) >= blocking {
+    } else if count(&[Outcome::Unsupported, Outcome::Invalid, Outcome::TooLarge, Outcome::Conflict])
+        >= blocking
+    {
         Outcome::Conflict
     } else if count(&[Outcome::Limited]) >= blocking {
         Outcome::Limited

@@ -1,5 +1,6 @@
-//! Judges the walkers on any bytes, for the fuzz target (`fuzz/`) and for `walkers.rs`, which both include this file:
-//! the walkers may refuse the bytes, but never panic; and what prost accepts they must read alike.
+//! Judges the walkers on any bytes, for the fuzz targets (`fuzz/`) and for `walkers.rs` and `walkers_v2.rs`, which
+//! include this directory: the walkers may refuse the bytes, but never panic; and what prost accepts they must read
+//! alike.
 
 use prost::Message;
 use ringside_proto::prometheus::WriteRequest;

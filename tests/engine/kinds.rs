@@ -1,0 +1,7 @@
+//! What the storage takes, so what these tests send. All tests read it here.
+
+/// The out-of-order window, milliseconds; none: late samples are refused.
+pub(crate) const OUT_OF_ORDER_WINDOW_MS: i64 = 0;
+
+/// Whether native histograms are stored.
+pub(crate) const HISTOGRAMS: bool = false;
