@@ -22,14 +22,20 @@ pub enum Encoding {
     FloatHistogram = 3,
 }
 
-impl Encoding {
-    /// The encoding that a chunk file's byte stands for; `None` for one that this version does not read.
-    pub fn from_byte(byte: u8) -> Option<Self> {
-        match byte {
-            1 => Some(Self::Xor),
-            2 => Some(Self::Histogram),
-            3 => Some(Self::FloatHistogram),
-            _ => None,
+/// No encoding that this version reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("unknown chunk encoding {0}")]
+pub struct UnknownEncoding(pub(crate) u8);
+
+impl TryFrom<u8> for Encoding {
+    type Error = UnknownEncoding;
+
+    fn try_from(id: u8) -> Result<Self, UnknownEncoding> {
+        match id {
+            1 => Ok(Self::Xor),
+            2 => Ok(Self::Histogram),
+            3 => Ok(Self::FloatHistogram),
+            other => Err(UnknownEncoding(other)),
         }
     }
 }
@@ -44,4 +50,11 @@ pub(crate) struct ChunkError {
     pub(crate) sample: u16,
     /// How many the chunk claims.
     pub(crate) count: u16,
+}
+
+impl Encoding {
+    /// The encoding that a chunk file's byte stands for.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        Self::try_from(byte).ok()
+    }
 }
