@@ -2,7 +2,7 @@
 //!
 //! Integer and float histograms differ in the type of their counts, and in what a bucket stores: an integer bucket
 //! the difference to the one before, a float bucket its own count. Owns what is a valid histogram. Neither bytes
-//! ([`crate::chunkenc`], [`crate::record`]) nor the wire are known here.
+//! (`chunkenc`, `record`) nor the wire are known here.
 
 mod number;
 mod reduce;

@@ -16,7 +16,7 @@ mod values;
 use crate::encoding::{Decoder, Truncated, put_string, put_uvarint};
 use base::{Base, BaseEncoder};
 pub(crate) use exemplars::{ExemplarEntry, ExemplarRecords, ExemplarsEncoder};
-pub(crate) use histograms::{HistogramEntry, HistogramRecords, HistogramsEncoder};
+pub(crate) use histograms::{HistogramEntry, HistogramRecords, HistogramsEncoder, Number};
 pub(crate) use metadata::{MetadataEncoder, MetadataEntry, MetadataRecords};
 pub(crate) use mmap_markers::{MmapMarkerEntry, MmapMarkerRecords, MmapMarkersEncoder};
 pub(crate) use samples::{SampleEntry, SampleRecords, SamplesEncoder};

@@ -8,6 +8,8 @@ mod end;
 mod field;
 mod fields;
 mod fit;
+#[cfg(test)]
+mod golden;
 mod header;
 mod iter;
 mod layout;
