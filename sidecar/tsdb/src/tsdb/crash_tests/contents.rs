@@ -25,7 +25,7 @@ pub(super) fn read(tsdb: &Tsdb, case: &str) -> Contents {
     let head = tsdb.head.lock().unwrap();
     for series in head.slots().iter().filter(|series| series.reference != 0) {
         let labels = display(head.labels(series));
-        series.chunks_before(i64::MAX).iter().for_each(|chunk| add(&labels, &chunk.data, "the head"));
+        series.chunks_before(i64::MAX).1.iter().for_each(|chunk| add(&labels, &chunk.data, "the head"));
     }
     let fs = tsdb.options.fs.as_ref();
     for (_, dir) in layout::block_dirs(fs, &tsdb.dir).unwrap() {
@@ -60,7 +60,7 @@ fn block(fs: &dyn Fs, dir: &Path, add: &mut dyn FnMut(&str, &[u8])) {
         let mut reference = 0;
         for i in 0..chunks {
             // The first chunk's start and reference stand for themselves, the others' for a difference.
-            (fields.uvarint().unwrap(), fields.uvarint().unwrap());
+            fields.uvarint().and_then(|_start| fields.uvarint()).unwrap();
             reference += if i == 0 { fields.uvarint().unwrap() as i64 } else { fields.varint().unwrap() };
             let path = dir.join("chunks").join(format!("{:06}", (reference >> 32) + 1));
             let file = fs.read(&path).unwrap();

@@ -30,7 +30,7 @@ fn a_crash_at_any_step_loses_nothing_acknowledged() {
     for (k, step) in Run::with(None).steps.into_iter().enumerate().filter(|(_, step)| changes(step)) {
         let k = k as u64;
         let run = Run::with(Some((k, Fault::Crash)));
-        let other = if k % 2 == 0 { Survives::Everything } else { Survives::Some(k) };
+        let other = if k.is_multiple_of(2) { Survives::Everything } else { Survives::Some(k) };
         for survives in [Survives::Nothing, other] {
             run.reboot(survives).check(&format!("crash at step {k}, {step}; survives: {survives:?}"));
         }
@@ -41,7 +41,7 @@ fn a_crash_at_any_step_loses_nothing_acknowledged() {
 fn an_error_at_any_step_loses_nothing_acknowledged() {
     for (k, step) in Run::with(None).steps.into_iter().enumerate() {
         let run = Run::with(Some((k as u64, Fault::Error)));
-        let survives = if k % 2 == 0 { Survives::Nothing } else { Survives::Everything };
+        let survives = if k.is_multiple_of(2) { Survives::Nothing } else { Survives::Everything };
         run.reboot(survives).check(&format!("error at step {k}, {step}; survives: {survives:?}"));
     }
 }
