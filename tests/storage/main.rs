@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which the lint does not know for tests")]
 
 mod blocks;
+mod crash;
 mod durability;
 mod order;
 

@@ -3,7 +3,10 @@
 //! A file that does not end on a page boundary is read as if zeros followed. What an error means (a torn tail to
 //! repair, or corruption to refuse) is [`mod@super::replay`]'s to decide.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use ruzstd::decoding::StreamingDecoder;
 
 use super::page::{FIRST, FULL, HEADER, KIND_MASK, LAST, MIDDLE, PAGE, SNAPPY, ZSTD};
 use crate::encoding::crc;
@@ -86,7 +89,16 @@ impl SegmentReader {
                 decoded.map_err(|e| self.error(e))?;
                 &self.plain
             }
-            _ => return Err(Error::Unsupported { path: self.path.clone(), what: "zstd-compressed records" }),
+            ZSTD => {
+                self.plain.clear();
+                let decoder = StreamingDecoder::new(self.record.as_slice()).map_err(|e| self.error(e))?;
+                let read = decoder.take(RECORD_BYTES_MAX as u64 + 1).read_to_end(&mut self.plain);
+                if read.map_err(|e| self.error(e))? > RECORD_BYTES_MAX {
+                    return Err(self.error("a record has more bytes than any can have"));
+                }
+                &self.plain
+            }
+            _ => return Err(self.error("a record is compressed twice")),
         };
         self.good = self.page_offset + self.at as u64;
         Ok(Some(payload))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::page::PAGE;
+use super::page::{Framer, PAGE, ZSTD};
 use super::reader::SegmentReader;
 use super::segment::SegmentWriter;
 use crate::error::Error;
@@ -117,4 +117,21 @@ fn what_compresses_is_stored_compressed() {
     let path = dir.path().join("00000000");
     assert!(std::fs::metadata(&path).unwrap().len() < 10_000);
     assert_eq!(read(&path).0, records);
+}
+
+#[test]
+fn zstd_is_read() {
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+    let dir = tempfile::tempdir().unwrap();
+    let record = vec![7u8; 100_000];
+    let mut framer = Framer::new(1 << 30);
+    let mut bytes = Vec::new();
+    framer.frame(&compress_to_vec(record.as_slice(), CompressionLevel::Fastest), ZSTD, &mut bytes);
+    framer.frame(b"no frame", ZSTD, &mut bytes);
+    let path = dir.path().join("00000000");
+    std::fs::write(&path, bytes).unwrap();
+    let (back, error) = read(&path);
+    assert_eq!(back, [record]);
+    assert!(matches!(error, Some(Error::Corrupt { .. })), "{error:?}");
 }
