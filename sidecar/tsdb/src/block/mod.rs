@@ -12,8 +12,7 @@ mod verify;
 mod writer;
 
 pub use chunk_reader::{ChunkReader, EncodedChunk};
-pub(crate) use meta::read_all;
-pub use meta::{Compaction, META_FILE, META_VERSION, Meta, Stats, to_json};
+pub use meta::{Compaction, META_FILE, META_VERSION, Meta, Stats, read_all, to_json};
 pub use reader::{Block, Series, SeriesIter};
 pub use tombstones::{Interval, Tombstones};
 pub use verify::verify;

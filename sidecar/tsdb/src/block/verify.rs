@@ -12,11 +12,15 @@ use crate::error::Error;
 use crate::fs::Fs;
 use crate::index::{self, ChunkMeta, Faults, SeriesEntry};
 
-/// Checks the block in `dir` and calls `fault` for everything that is wrong, with file and offset.
-pub fn verify(fs: &dyn Fs, dir: &Path, fault: &mut dyn FnMut(Error)) {
+/// Checks the block in `dir` and calls `fault` for everything that is wrong, with file and offset. Returns what the
+/// block holds, as far as it could be read.
+pub fn verify(fs: &dyn Fs, dir: &Path, fault: &mut dyn FnMut(Error)) -> Stats {
     let block = match Block::open(fs, dir) {
         Ok(block) => block,
-        Err(error) => return fault(error),
+        Err(error) => {
+            fault(error);
+            return Stats::default();
+        }
     };
     let mut found = Found { block: &block, stats: Stats::default(), newest: None };
     index::verify(block.index(), fault, &mut |at, series, faults| found.series(at, series, faults));
@@ -25,6 +29,7 @@ pub fn verify(fs: &dyn Fs, dir: &Path, fault: &mut dyn FnMut(Error)) {
     for what in meta(block.meta(), &found.stats) {
         fault(Error::corrupt(&path, 0, what));
     }
+    found.stats
 }
 
 /// What is wrong with a description of a block that holds this.

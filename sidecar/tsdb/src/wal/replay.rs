@@ -86,7 +86,7 @@ fn live_segments(fs: &dyn Fs, dir: &Path, first: u64) -> Result<Vec<PathBuf>, Er
     Ok(live)
 }
 
-fn replay_segment(
+pub(super) fn replay_segment(
     reader: &mut SegmentReader,
     path: &Path,
     head: &mut Head,
