@@ -14,6 +14,7 @@ use ringside_tsdb::{TsdbReadOnly, Value};
 
 use super::Directory;
 use super::go_text::{float, quote};
+use super::histogram_text::histogram;
 use super::selector::Selector;
 
 /// Flags of `ringside tsdb dump`.
@@ -56,11 +57,12 @@ fn dump(dir: &Path, flags: &DumpFlags, out: &mut impl Write) -> anyhow::Result<(
         }
         let labels = text(&series.labels);
         series.samples(times, &mut |t, value| -> anyhow::Result<()> {
-            match value {
-                Value::Float(v) => writeln!(out, "{labels} {} {t}", float(*v))?,
-                Value::Histogram(_) | Value::FloatHistogram(_) => {}
-            }
-            Ok(())
+            let value = match value {
+                Value::Float(v) => float(*v),
+                Value::Histogram(h) => histogram(h, u64::to_string, i64::to_string),
+                Value::FloatHistogram(h) => histogram(h, |v| float(*v), |v| float(*v)),
+            };
+            Ok(writeln!(out, "{labels} {value} {t}")?)
         })?;
     }
     Ok(())

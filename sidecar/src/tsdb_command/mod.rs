@@ -6,6 +6,7 @@
 mod analyze;
 mod dump;
 mod go_text;
+mod histogram_text;
 mod ls;
 mod selector;
 mod verify;

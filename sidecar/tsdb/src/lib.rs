@@ -29,7 +29,7 @@ mod sample;
 mod tsdb;
 mod wal;
 
-pub use chunkenc::Encoding;
+pub use chunkenc::{Encoding, UnknownEncoding};
 pub use error::{Error, Refusal};
 pub use head::{Appender, Counters, Pending, Scan, SeriesRef, display_series};
 pub use limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};

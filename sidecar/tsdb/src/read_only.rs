@@ -6,10 +6,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::block::{self, Block, EncodedChunk, Meta, Series, SeriesIter};
+use crate::block::{self, Block, Meta, Series, SeriesIter};
 use crate::chunk::Chunk;
-use crate::chunkenc::Encoding;
-use crate::chunkenc::xor::XorIter;
+use crate::chunkenc::{ChunkError, ChunkIter};
 use crate::error::Error;
 use crate::fs::Fs;
 use crate::head::Head;
@@ -214,9 +213,9 @@ impl SeriesData<'_> {
             Some(Part::Block(block, series)) => {
                 let Some(chunk) = series.chunks.get(position) else { return Ok(()) };
                 let deleted = block.tombstones().of(series.id);
-                let EncodedChunk { encoding, data } = block.chunk(chunk)?;
+                let bytes = block.chunk(chunk)?;
                 let from = samples.len();
-                decode(encoding, &data, samples).map_err(|what| block.corrupt_chunk(chunk, what))?;
+                decode(bytes.samples(), samples).map_err(|what| block.corrupt_chunk(chunk, what))?;
                 if !deleted.is_empty() {
                     let kept = |t: i64| !deleted.iter().any(|interval| interval.covers(t));
                     let tail = samples.split_off(from);
@@ -225,7 +224,7 @@ impl SeriesData<'_> {
             }
             Some(Part::Head(chunks)) => {
                 let Some(chunk) = chunks.get(position) else { return Ok(()) };
-                decode(chunk.encoding, &chunk.data, samples).map_err(|_| Error::Broken)?;
+                decode(ChunkIter::new(chunk.encoding, &chunk.data), samples).map_err(|_| Error::Broken)?;
             }
             None => {}
         }
@@ -233,14 +232,9 @@ impl SeriesData<'_> {
     }
 }
 
-fn decode(encoding: Encoding, data: &[u8], samples: &mut Vec<(i64, Value)>) -> Result<(), String> {
-    match encoding {
-        Encoding::Xor => {
-            for sample in XorIter::new(data) {
-                let (t, v) = sample.map_err(|e| e.to_string())?;
-                samples.push((t, Value::Float(v)));
-            }
-        }
+fn decode(chunk: ChunkIter<'_>, samples: &mut Vec<(i64, Value)>) -> Result<(), ChunkError> {
+    for sample in chunk {
+        samples.push(sample?);
     }
     Ok(())
 }

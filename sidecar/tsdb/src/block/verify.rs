@@ -7,10 +7,10 @@ use std::path::Path;
 
 use super::meta::{META_FILE, Meta, Stats};
 use super::reader::Block;
-use crate::chunkenc::xor::XorIter;
 use crate::error::Error;
 use crate::fs::Fs;
 use crate::index::{self, ChunkMeta, Faults, SeriesEntry};
+use crate::sample::Value;
 
 /// Checks the block in `dir` and calls `fault` for everything that is wrong, with file and offset. Returns what the
 /// block holds, as far as it could be read.
@@ -110,15 +110,18 @@ impl Found<'_> {
         let corrupt = |what: String| files.corrupt(meta.reference, what);
         let chunk = files.chunk(meta.reference)?;
         let mut times: Option<(i64, i64)> = None;
-        for sample in XorIter::new(&chunk.data) {
-            let (t, _) = sample.map_err(|e| corrupt(e.to_string()))?;
+        for sample in chunk.samples() {
+            let (t, value) = sample.map_err(|e| corrupt(e.to_string()))?;
             let (mint, maxt) = times.unwrap_or((t, i64::MIN));
             if times.is_some() && t <= maxt {
                 return Err(corrupt(format!("the chunk's sample at {t} is not after the one before")));
             }
             times = Some((mint, t));
             self.stats.num_samples += 1;
-            self.stats.num_float_samples += 1;
+            match value {
+                Value::Float(_) => self.stats.num_float_samples += 1,
+                Value::Histogram(_) | Value::FloatHistogram(_) => self.stats.num_histogram_samples += 1,
+            }
         }
         match times {
             Some(times) if times == (meta.mint, meta.maxt) => Ok(()),
