@@ -26,11 +26,14 @@ pub(super) fn run(flags: &VerifyFlags, out: &mut impl Write) -> anyhow::Result<(
     for (_, path) in flags.directory.tenants()? {
         faults += tenant(&path, out)?;
     }
-    match faults {
-        0 => Ok(()),
-        1 => bail!("1 fault"),
-        faults => bail!("{faults} faults"),
+    if faults > 0 {
+        bail!("{}", counted(faults));
     }
+    Ok(())
+}
+
+fn counted(faults: u64) -> String {
+    if faults == 1 { "1 fault".to_owned() } else { format!("{faults} faults") }
 }
 
 /// Checks one tenant's directory; returns the number of faults.
@@ -76,7 +79,7 @@ fn checked(
         }
     });
     written?;
-    let verdict = if faults == 0 { "ok".to_owned() } else { format!("{faults} faults") };
+    let verdict = if faults == 0 { "ok".to_owned() } else { counted(faults) };
     writeln!(out, "{}: {verdict}{said}", path.display())?;
     Ok(faults)
 }
