@@ -16,6 +16,7 @@ use crate::external_labels::{ExternalLabels, LabelError, is_label_name};
 use crate::hashring::HashringCommand;
 use crate::limits::{self, BODY_BYTES_MAX};
 use crate::tenant_id::TenantId;
+use crate::tsdb_command::TsdbCommand;
 
 /// How often the WAL is synced under `--wal.sync=interval`.
 pub(crate) const WAL_SYNC_INTERVAL: Duration = Duration::from_millis(100);
@@ -36,6 +37,9 @@ pub(crate) enum Command {
     /// Judge a hashrings.json, show what a change of it moves, write Envoy's bootstrap from it.
     #[command(subcommand)]
     Hashring(Box<HashringCommand>),
+    /// Look into data directories: list, analyze, verify and dump, without changing anything.
+    #[command(subcommand)]
+    Tsdb(Box<TsdbCommand>),
 }
 
 /// Flags of `ringside sidecar`.

@@ -21,8 +21,10 @@ mod process;
 mod ring;
 mod shipper;
 mod snappy;
+mod table;
 mod tenant_id;
 mod tenants;
+mod tsdb_command;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Sidecar(flags) => sidecar(*flags),
         Command::Hashring(command) => hashring::run(*command),
+        Command::Tsdb(command) => tsdb_command::run(*command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

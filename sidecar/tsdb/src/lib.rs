@@ -22,6 +22,7 @@ pub mod index;
 mod layout;
 mod limits;
 mod read_at;
+mod read_only;
 #[allow(dead_code, unused_imports, reason = "not every kind of record is written yet")]
 mod record;
 mod sample;
@@ -32,10 +33,11 @@ pub use chunkenc::{Encoding, UnknownEncoding};
 pub use error::{Error, Refusal};
 pub use head::{Appender, Counters, Pending, Scan, SeriesRef, display_series};
 pub use limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};
+pub use read_only::{MergedSeries, SeriesData, TsdbReadOnly};
 pub use sample::{STALE_NAN, Value, is_stale};
 pub use tsdb::{Options, Stats, Tsdb};
 pub use ulid::Ulid;
-pub use wal::WalSync;
+pub use wal::{WalSummary, WalSync, verify_wal};
 
 use std::sync::{Mutex, MutexGuard};
 

@@ -2,10 +2,10 @@
 //!
 //! Owns the framing, see [`super::chunks`]; what a chunk's bytes mean is its encoding's to say.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::chunks::MAGIC;
-use crate::chunkenc::Encoding;
+use crate::chunkenc::{ChunkIter, Encoding};
 use crate::encoding::crc;
 use crate::error::Error;
 use crate::fs::Fs;
@@ -25,7 +25,14 @@ pub struct EncodedChunk {
 #[derive(Debug)]
 pub struct ChunkReader {
     files: Vec<ReadAt>,
-    path: std::path::PathBuf,
+    path: PathBuf,
+}
+
+impl EncodedChunk {
+    /// The samples, by time and value.
+    pub(crate) fn samples(&self) -> ChunkIter<'_> {
+        ChunkIter::new(self.encoding, &self.data)
+    }
 }
 
 impl ChunkReader {
@@ -59,10 +66,8 @@ impl ChunkReader {
             return Err(file.corrupt(offset, "the checksum of a chunk does not match"));
         }
         let (encoding, data) = body.split_first().unwrap_or((&0, &[]));
-        match Encoding::from_byte(*encoding) {
-            Some(encoding) => Ok(EncodedChunk { encoding, data: data.to_vec() }),
-            None => Err(file.corrupt(offset, format!("the chunk's encoding {encoding} is unknown"))),
-        }
+        let encoding = Encoding::try_from(*encoding).map_err(|e| file.corrupt(offset, e))?;
+        Ok(EncodedChunk { encoding, data: data.to_vec() })
     }
 
     /// The error that something is wrong with the chunk of this reference.

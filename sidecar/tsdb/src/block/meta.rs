@@ -137,7 +137,7 @@ impl Meta {
 }
 
 /// The complete blocks of a tenant, oldest first, and the directories that could not be read.
-pub(crate) fn read_all(fs: &dyn Fs, dir: &Path) -> Result<(Vec<Meta>, Vec<Error>), Error> {
+pub fn read_all(fs: &dyn Fs, dir: &Path) -> Result<(Vec<Meta>, Vec<Error>), Error> {
     let mut metas = Vec::new();
     let mut bad = Vec::new();
     for (_, path) in layout::block_dirs(fs, dir).map_err(Error::io("list", dir))? {

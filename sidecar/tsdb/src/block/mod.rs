@@ -12,8 +12,9 @@ mod verify;
 mod writer;
 
 pub use chunk_reader::{ChunkReader, EncodedChunk};
-pub(crate) use meta::read_all;
-pub use meta::{Compaction, HINT_OUT_OF_ORDER, META_FILE, META_VERSION, Meta, Remarks, Stats, to_json};
+pub use meta::{
+    Compaction, HINT_OUT_OF_ORDER, META_FILE, META_VERSION, Meta, Remarks, Stats, read_all, to_json,
+};
 pub use reader::{Block, Series, SeriesIter};
 pub use tombstones::{Interval, Tombstones};
 pub use verify::verify;

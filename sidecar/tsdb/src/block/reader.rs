@@ -87,6 +87,11 @@ impl Block {
         self.chunks.chunk(chunk.reference)
     }
 
+    /// The error that something is wrong with a chunk.
+    pub fn corrupt_chunk(&self, chunk: &ChunkMeta, what: impl ToString) -> Error {
+        self.chunks.corrupt(chunk.reference, what)
+    }
+
     pub(crate) fn chunk_reader(&self) -> &ChunkReader {
         &self.chunks
     }

@@ -35,6 +35,13 @@ pub struct Interval {
     pub maxt: i64,
 }
 
+impl Interval {
+    /// True if the time is deleted.
+    pub fn covers(&self, t: i64) -> bool {
+        (self.mint..=self.maxt).contains(&t)
+    }
+}
+
 impl Tombstones {
     /// Reads the file; one that is missing deletes nothing.
     pub fn read(fs: &dyn Fs, path: &Path) -> Result<Self, Error> {
@@ -81,11 +88,6 @@ impl Tombstones {
         let len = rest.partition_point(|interval| interval.series == series);
         rest.get(..len).unwrap_or_default()
     }
-
-    /// True if the sample of this series at this time is deleted.
-    pub fn covers(&self, series: u32, t: i64) -> bool {
-        self.of(series).iter().any(|interval| (interval.mint..=interval.maxt).contains(&t))
-    }
 }
 
 #[cfg(test)]
@@ -115,8 +117,9 @@ mod tests {
     fn intervals_are_found_by_series() {
         let tombstones = read(&file(&[(7, -5, 5), (9, 0, 0), (7, 100, i64::MAX)])).unwrap();
         assert_eq!(tombstones.count(), 3);
-        assert!(tombstones.covers(7, -5) && tombstones.covers(7, 5) && tombstones.covers(7, i64::MAX));
-        assert!(!tombstones.covers(7, 6) && !tombstones.covers(8, 0));
+        let covers = |series, t| tombstones.of(series).iter().any(|interval| interval.covers(t));
+        assert!(covers(7, -5) && covers(7, 5) && covers(7, i64::MAX));
+        assert!(!covers(7, 6) && !covers(8, 0));
         assert_eq!(read(&file(&[])).unwrap().count(), 0);
         let nowhere = Tombstones::read(&RealFs, Path::new("/does/not/exist")).unwrap();
         assert_eq!(nowhere, Tombstones::default());

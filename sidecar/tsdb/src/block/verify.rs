@@ -7,45 +7,53 @@ use std::path::Path;
 
 use super::meta::{META_FILE, Meta, Stats};
 use super::reader::Block;
-use crate::chunkenc::xor::XorIter;
 use crate::error::Error;
 use crate::fs::Fs;
 use crate::index::{self, ChunkMeta, Faults, SeriesEntry};
+use crate::sample::Value;
 
-/// Checks the block in `dir` and calls `fault` for everything that is wrong, with file and offset.
-pub fn verify(fs: &dyn Fs, dir: &Path, fault: &mut dyn FnMut(Error)) {
+/// Checks the block in `dir` and calls `fault` for everything that is wrong, with file and offset. Returns what the
+/// block holds, as far as it could be read.
+pub fn verify(fs: &dyn Fs, dir: &Path, fault: &mut dyn FnMut(Error)) -> Stats {
     let block = match Block::open(fs, dir) {
         Ok(block) => block,
-        Err(error) => return fault(error),
+        Err(error) => {
+            fault(error);
+            return Stats::default();
+        }
     };
-    let mut found = Found { block: &block, stats: Stats::default(), newest: None };
-    index::verify(block.index(), fault, &mut |at, series, faults| found.series(at, series, faults));
+    let mut found = Found { block: &block, stats: Stats::default(), newest: None, whole: true };
+    found.whole &=
+        index::verify(block.index(), fault, &mut |at, series, faults| found.series(at, series, faults));
     found.stats.num_tombstones = block.tombstones().count();
     let path = dir.join(META_FILE);
-    for what in meta(block.meta(), &found.stats) {
+    let counts = if found.whole { counts(&block.meta().stats, &found.stats) } else { Vec::new() };
+    for what in counts.into_iter().chain(ancestry(block.meta())) {
         fault(Error::corrupt(&path, 0, what));
     }
+    found.stats
 }
 
-/// What is wrong with a description of a block that holds this.
-fn meta(meta: &Meta, found: &Stats) -> Vec<String> {
-    let stats = &meta.stats;
+/// Where what meta.json counts is not what the block holds.
+fn counts(stated: &Stats, found: &Stats) -> Vec<String> {
     let mut counts = vec![
-        ("numSamples", stats.num_samples, found.num_samples),
-        ("numSeries", stats.num_series, found.num_series),
-        ("numChunks", stats.num_chunks, found.num_chunks),
-        ("numTombstones", stats.num_tombstones, found.num_tombstones),
+        ("numSamples", stated.num_samples, found.num_samples),
+        ("numSeries", stated.num_series, found.num_series),
+        ("numChunks", stated.num_chunks, found.num_chunks),
+        ("numTombstones", stated.num_tombstones, found.num_tombstones),
     ];
-    // Prometheus before 2.48 does not tell the kinds apart.
-    if stats.num_float_samples + stats.num_histogram_samples > 0 {
-        counts.push(("numFloatSamples", stats.num_float_samples, found.num_float_samples));
-        counts.push(("numHistogramSamples", stats.num_histogram_samples, found.num_histogram_samples));
+    // Prometheus 2.42 does not tell the kinds apart.
+    if stated.num_float_samples + stated.num_histogram_samples > 0 {
+        counts.push(("numFloatSamples", stated.num_float_samples, found.num_float_samples));
+        counts.push(("numHistogramSamples", stated.num_histogram_samples, found.num_histogram_samples));
     }
-    let mut wrong: Vec<_> = counts
-        .into_iter()
-        .filter(|(_, stated, found)| stated != found)
-        .map(|(name, stated, found)| format!("{name} is {stated}, the block has {found}"))
-        .collect();
+    let wrong = counts.into_iter().filter(|(_, stated, found)| stated != found);
+    wrong.map(|(name, stated, found)| format!("{name} is {stated}, the block has {found}")).collect()
+}
+
+/// What is wrong with a block's times and sources.
+fn ancestry(meta: &Meta) -> Vec<String> {
+    let mut wrong = Vec::new();
     if meta.min_time >= meta.max_time {
         wrong.push(format!("minTime {} is not before maxTime {}", meta.min_time, meta.max_time));
     }
@@ -61,6 +69,8 @@ struct Found<'b> {
     stats: Stats,
     /// Reference of the chunk before.
     newest: Option<u64>,
+    /// False once something could not be read, so that the counts say nothing.
+    whole: bool,
 }
 
 impl Found<'_> {
@@ -77,6 +87,7 @@ impl Found<'_> {
                 faults(Error::corrupt(index, at, format!("chunk {:#x} {what}", chunk.reference)));
             }
             if let Err(error) = self.samples(chunk) {
+                self.whole = false;
                 faults(error);
             }
             previous = Some(*chunk);
@@ -105,15 +116,18 @@ impl Found<'_> {
         let corrupt = |what: String| files.corrupt(meta.reference, what);
         let chunk = files.chunk(meta.reference)?;
         let mut times: Option<(i64, i64)> = None;
-        for sample in XorIter::new(&chunk.data) {
-            let (t, _) = sample.map_err(|e| corrupt(e.to_string()))?;
+        for sample in chunk.samples() {
+            let (t, value) = sample.map_err(|e| corrupt(e.to_string()))?;
             let (mint, maxt) = times.unwrap_or((t, i64::MIN));
             if times.is_some() && t <= maxt {
                 return Err(corrupt(format!("the chunk's sample at {t} is not after the one before")));
             }
             times = Some((mint, t));
             self.stats.num_samples += 1;
-            self.stats.num_float_samples += 1;
+            match value {
+                Value::Float(_) => self.stats.num_float_samples += 1,
+                Value::Histogram(_) | Value::FloatHistogram(_) => self.stats.num_histogram_samples += 1,
+            }
         }
         match times {
             Some(times) if times == (meta.mint, meta.maxt) => Ok(()),

@@ -25,7 +25,7 @@ pub enum Encoding {
 /// No encoding that this version reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("unknown chunk encoding {0}")]
-pub struct UnknownEncoding(pub(crate) u8);
+pub struct UnknownEncoding(pub u8);
 
 impl TryFrom<u8> for Encoding {
     type Error = UnknownEncoding;
@@ -50,11 +50,4 @@ pub(crate) struct ChunkError {
     pub(crate) sample: u16,
     /// How many the chunk claims.
     pub(crate) count: u16,
-}
-
-impl Encoding {
-    /// The encoding that a chunk file's byte stands for.
-    pub fn from_byte(byte: u8) -> Option<Self> {
-        Self::try_from(byte).ok()
-    }
 }

@@ -22,15 +22,18 @@ const CHECKSUM_BYTES: u64 = 4;
 pub(crate) type Faults<'a> = dyn FnMut(Error) + 'a;
 
 /// Checks an index that could be opened. `each` gets every readable series, with its offset, in the file's order.
+/// Returns whether all of them could be read.
 pub(crate) fn verify(
     index: &IndexReader,
     faults: &mut Faults<'_>,
     each: &mut dyn FnMut(u64, &SeriesEntry, &mut Faults<'_>),
-) {
+) -> bool {
     let names = series(index, faults, each);
+    let whole = names.is_some();
     if let Err(error) = postings(index, names, faults) {
         faults(error);
     }
+    whole
 }
 
 /// How many series have each name, by the name's position in the symbols.

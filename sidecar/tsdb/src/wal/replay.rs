@@ -127,7 +127,7 @@ pub(crate) enum Log {
     Wbl,
 }
 
-fn replay_segment(
+pub(super) fn replay_segment(
     reader: &mut SegmentReader,
     path: &Path,
     log: Log,

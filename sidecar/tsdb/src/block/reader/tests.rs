@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::block::testing::cut_block;
-use crate::chunkenc::xor::XorIter;
 use crate::fs::RealFs;
+use crate::sample::Value;
 
 #[test]
 fn series_come_in_order_with_all_their_samples() {
@@ -17,8 +17,11 @@ fn series_come_in_order_with_all_their_samples() {
         let i: i64 = std::str::from_utf8(value(b"i").unwrap()).unwrap().parse().unwrap();
         assert_eq!(value(b"job").is_some(), i % 2 == 0);
         let chunks = series.chunks.iter().map(|chunk| block.chunk(chunk).unwrap());
-        let samples =
-            chunks.flat_map(|chunk| XorIter::new(&chunk.data).map(Result::unwrap).collect::<Vec<_>>());
+        let samples = chunks.flat_map(|chunk| chunk.samples().map(Result::unwrap).collect::<Vec<_>>());
+        let samples = samples.map(|(t, value)| match value {
+            Value::Float(v) => (t, v),
+            other => panic!("{other:?}"),
+        });
         assert!(samples.eq((0..120).map(|minute| (minute * 60_000, (i * minute) as f64))), "series {i}");
     }
     let downs = block.index().postings(b"__name__", b"down").unwrap();
