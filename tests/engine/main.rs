@@ -2,6 +2,7 @@
 //! promtool as the judge of what it stored.
 
 mod differential;
+mod foreign;
 mod kills;
 mod kinds;
 mod restart_memory;

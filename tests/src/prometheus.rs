@@ -205,6 +205,20 @@ impl Server {
         Metrics::scrape(&format!("http://{}/metrics", self.address)).await
     }
 
+    /// An error if it found damage in its directory, or could not work with a block.
+    pub async fn expect_no_corruption(&self) -> Result<()> {
+        let metrics = self.metrics().await?;
+        for bad in [
+            "prometheus_tsdb_compactions_failed_total",
+            "prometheus_tsdb_reloads_failures_total",
+            "prometheus_tsdb_wal_corruptions_total",
+            "prometheus_tsdb_mmap_chunk_corruptions_total",
+        ] {
+            ensure!(metrics.sum(bad, &[]) == 0.0, "{bad}\n{}", self.log()?);
+        }
+        Ok(())
+    }
+
     /// An instant query; returns `data.result`.
     pub async fn query(&self, promql: &str, at_ms: i64) -> Result<Vec<Value>> {
         let (query, at) = (percent_encode(promql), at_ms as f64 / 1000.0);

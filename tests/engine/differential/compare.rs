@@ -20,27 +20,35 @@ pub(super) async fn expect_same(scratch: &Scratch, mut pair: Pair, differences: 
     oracle::copy_tsdb(&pair.ours.tenant_dir(TENANT), &copy)?;
     let reader = Server::start_with(&scratch.folder("reader")?, &copy, &server_setup()).await?;
     let (through_reader, through_theirs) = (answers(&reader).await?, answers(&pair.theirs).await?);
+    reader.expect_no_corruption().await?;
     drop(reader);
 
     pair.theirs.process.terminate().await?;
     let theirs = oracle::dump_copy(&pair.their_data, &scratch.path().join("their-copy"))?;
     ours.expect_equal("the sidecar's directory", &differences.expected(&theirs)?)?;
 
-    // Both ends of the stream are far from the bounds of time, so what only one of them has is not in here.
-    for (labels, theirs) in &through_theirs {
-        let ours = through_reader.get(labels).with_context(|| format!("{labels:?} is not answered"))?;
-        for (timestamp, sample) in theirs {
-            let found = ours.get(timestamp);
+    expect_same_answers(&through_reader, &through_theirs)
+}
+
+/// What PromQL sees of the stream's series: series → time → JSON.
+pub(crate) type Answers = BTreeMap<Labels, BTreeMap<i64, String>>;
+
+/// An error that names the first difference, unless there is none.
+pub(crate) fn expect_same_answers(found: &Answers, expected: &Answers) -> Result<()> {
+    for (labels, samples) in expected {
+        let found = found.get(labels).with_context(|| format!("{labels:?} is not answered"))?;
+        for (timestamp, sample) in samples {
+            let found = found.get(timestamp);
             ensure!(found == Some(sample), "{labels:?} at {timestamp}: {found:?} instead of {sample}");
         }
-        ensure!(ours.len() == theirs.len(), "{labels:?}: {} samples, {} expected", ours.len(), theirs.len());
+        ensure!(found.len() == samples.len(), "{labels:?}: {} samples, not {}", found.len(), samples.len());
     }
-    ensure!(through_reader.len() == through_theirs.len(), "Prometheus answers more of our directory");
+    ensure!(found.len() == expected.len(), "{} series instead of {}", found.len(), expected.len());
     Ok(())
 }
 
-/// Every sample of the stream's series as PromQL sees it, without stale markers: series → time → JSON.
-async fn answers(server: &Server) -> Result<BTreeMap<Labels, BTreeMap<i64, String>>> {
+/// Asks for every sample of the stream's series. PromQL shows no stale markers.
+pub(crate) async fn answers(server: &Server) -> Result<Answers> {
     let query = format!("{{job=\"differential\",x0000=\"\"}}[{}ms]", 2 * SPAN);
     let mut answered = BTreeMap::new();
     for series in server.query(&query, Stream::END).await? {
