@@ -25,8 +25,8 @@ pub(super) const SERIES: usize = 10;
 const STEP_MS: i64 = 60_000;
 /// Data time of step 0, not at the edge of a block.
 const BASE: i64 = 1_600_000_123_000;
-/// No sender runs ahead of another by more: forty minutes.
-const LEAD: u64 = 40;
+/// No sender runs ahead of another by more, so that none falls out of the out-of-order window.
+const LEAD: u64 = 6;
 /// Between two steps of a sender: a block's range every second or two is enough.
 const PAUSE: Duration = Duration::from_millis(6);
 /// Steps after which a short-lived series gives way to another.
