@@ -1,8 +1,9 @@
 //! Whether both stores hold the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
+use ringside_e2e::clock::HOUR;
 use ringside_e2e::contents::Labels;
 use ringside_e2e::oracle;
 use ringside_e2e::prometheus::Server;
@@ -27,6 +28,8 @@ pub(super) async fn expect_same(scratch: &Scratch, mut pair: Pair, differences: 
     };
     let through_reader = unambiguous(answers(&reader).await?);
     let through_theirs = unambiguous(answers(&pair.theirs).await?);
+    let (our_exemplars, their_exemplars) = (exemplars(&reader).await?, exemplars(&pair.theirs).await?);
+    ensure!(our_exemplars == their_exemplars, "exemplars {our_exemplars:?} instead of {their_exemplars:?}");
     reader.expect_no_corruption().await?;
     drop(reader);
 
@@ -71,6 +74,20 @@ pub(crate) async fn answers(server: &Server) -> Result<Answers> {
         answered.insert(labels, samples);
     }
     Ok(answered)
+}
+
+/// The exemplars of the last hour before the newest one, as JSON: no truncation of the log has reached them.
+async fn exemplars(server: &Server) -> Result<BTreeSet<(i64, String)>> {
+    let mut found = BTreeSet::new();
+    for series in server.exemplars("{job=\"differential\"}", Stream::END).await? {
+        for exemplar in series["exemplars"].as_array().into_iter().flatten() {
+            let seconds = exemplar["timestamp"].as_f64().context("no time")?;
+            let text = format!("{} {} {}", series["seriesLabels"], exemplar["labels"], exemplar["value"]);
+            found.insert(((seconds * 1000.0).round() as i64, text));
+        }
+    }
+    let newest = found.last().map_or(0, |(timestamp, _)| *timestamp);
+    Ok(found.split_off(&(newest - HOUR, String::new())))
 }
 
 fn text(kind: &str, value: &Value) -> String {

@@ -13,7 +13,7 @@ use ringside_e2e::contents::Labels;
 use ringside_e2e::wire::{self, Histogram};
 
 use super::histograms::HistogramSource;
-use crate::kinds::HISTOGRAMS;
+use crate::kinds::{EXEMPLARS, HISTOGRAMS};
 
 /// Prometheus' stale marker.
 pub(crate) const STALE: u64 = 0x7ff0_0000_0000_0002;
@@ -85,6 +85,15 @@ pub(crate) struct Write {
 pub(crate) struct Series {
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) samples: Vec<Sample>,
+    pub(crate) exemplar: Option<Exemplar>,
+}
+
+/// An example of what was observed.
+#[derive(Clone)]
+pub(crate) struct Exemplar {
+    pub(crate) trace_id: u64,
+    pub(crate) value: f64,
+    pub(crate) timestamp: i64,
 }
 
 /// One sample.
@@ -115,7 +124,7 @@ impl Sample {
 impl Series {
     fn new(labels: &Labels, samples: Vec<Sample>) -> Self {
         let labels = labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        Self { labels, samples }
+        Self { labels, samples, exemplar: None }
     }
 
     /// The label set that a store makes of it.
@@ -137,6 +146,10 @@ impl Write {
                     Sample::Float(timestamp, value) => wire::sample(&mut body, *timestamp, *value),
                     Sample::Histogram(histogram) => wire::histogram(&mut body, histogram),
                 }
+            }
+            if let Some(exemplar) = &series.exemplar {
+                let labels = [("trace_id".to_owned(), format!("{:016x}", exemplar.trace_id))].into();
+                wire::exemplar(&mut body, &labels, exemplar.value, exemplar.timestamp);
             }
             wire::bytes_field(&mut request, 1, &body);
         }
@@ -235,7 +248,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// The newest time of a stream, whatever its seed.
+    /// The newest time that any stream reaches.
     pub(crate) const END: i64 = BASE + 2 * HOUR + SPAN + HOUR;
 
     fn create(&mut self) {
@@ -288,7 +301,11 @@ impl Stream {
             let timestamp = now + rng.i64(0..3000);
             if rng.u8(0..10) > 0 && timestamp > source.newest() {
                 let sample = source.sample(rng, timestamp);
-                series.push(Series::new(&source.labels, vec![sample]));
+                let mut scraped = Series::new(&source.labels, vec![sample]);
+                if EXEMPLARS && rng.u8(0..8) == 0 {
+                    scraped.exemplar = Some(Exemplar { trace_id: rng.u64(..), value: rng.f64(), timestamp });
+                }
+                series.push(scraped);
                 self.newest = self.newest.max(timestamp);
             }
         }
