@@ -5,3 +5,6 @@ pub(crate) const OUT_OF_ORDER_WINDOW_MS: i64 = 0;
 
 /// Whether native histograms are stored.
 pub(crate) const HISTOGRAMS: bool = false;
+
+/// Whether exemplars are kept.
+pub(crate) const EXEMPLARS: bool = false;

@@ -170,7 +170,7 @@ impl Server {
             format!("--storage.tsdb.path={}", data.display()),
             "--storage.tsdb.retention.time=10y".to_owned(),
             "--web.enable-remote-write-receiver".to_owned(),
-            "--enable-feature=native-histograms".to_owned(),
+            "--enable-feature=native-histograms,exemplar-storage".to_owned(),
             format!("--web.listen-address={address}"),
         ];
         args.extend(setup.flags.iter().cloned());
@@ -205,14 +205,39 @@ impl Server {
         Metrics::scrape(&format!("http://{}/metrics", self.address)).await
     }
 
+    /// An error if it found damage in its directory, or could not work with a block.
+    pub async fn expect_no_corruption(&self) -> Result<()> {
+        let metrics = self.metrics().await?;
+        for bad in [
+            "prometheus_tsdb_compactions_failed_total",
+            "prometheus_tsdb_reloads_failures_total",
+            "prometheus_tsdb_wal_corruptions_total",
+            "prometheus_tsdb_mmap_chunk_corruptions_total",
+        ] {
+            ensure!(metrics.sum(bad, &[]) == 0.0, "{bad}\n{}", self.log()?);
+        }
+        Ok(())
+    }
+
     /// An instant query; returns `data.result`.
     pub async fn query(&self, promql: &str, at_ms: i64) -> Result<Vec<Value>> {
         let (query, at) = (percent_encode(promql), at_ms as f64 / 1000.0);
-        let url = format!("http://{}/api/v1/query?query={query}&time={at}", self.address);
+        self.get(&format!("query?query={query}&time={at}"), |answer| answer["data"]["result"].take()).await
+    }
+
+    /// All exemplars up to a time, by series.
+    pub async fn exemplars(&self, promql: &str, to_ms: i64) -> Result<Vec<Value>> {
+        let (query, to) = (percent_encode(promql), to_ms as f64 / 1000.0);
+        let path = format!("query_exemplars?query={query}&start=0&end={to}");
+        self.get(&path, |answer| answer["data"].take()).await
+    }
+
+    async fn get(&self, path: &str, list: impl Fn(&mut Value) -> Value) -> Result<Vec<Value>> {
+        let url = format!("http://{}/api/v1/{path}", self.address);
         let mut answer: Value = serde_json::from_str(&http::get_ok(&url).await?)?;
-        match answer["data"]["result"].take() {
-            Value::Array(result) => Ok(result),
-            _ => bail!("no result for {promql}: {answer}"),
+        match list(&mut answer) {
+            Value::Array(list) => Ok(list),
+            _ => bail!("no list from {url}: {answer}"),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Whether both stores hold the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
+use ringside_e2e::clock::HOUR;
 use ringside_e2e::contents::Labels;
 use ringside_e2e::oracle;
 use ringside_e2e::prometheus::Server;
@@ -19,28 +20,45 @@ pub(super) async fn expect_same(scratch: &Scratch, mut pair: Pair, differences: 
     let copy = scratch.path().join("opened-by-prometheus");
     oracle::copy_tsdb(&pair.ours.tenant_dir(TENANT), &copy)?;
     let reader = Server::start_with(&scratch.folder("reader")?, &copy, &server_setup()).await?;
-    let (through_reader, through_theirs) = (answers(&reader).await?, answers(&pair.theirs).await?);
+    let unambiguous = |mut answers: Answers| {
+        for (labels, samples) in &mut answers {
+            samples.retain(|timestamp, _| differences.is_unambiguous(labels, *timestamp));
+        }
+        answers
+    };
+    let through_reader = unambiguous(answers(&reader).await?);
+    let through_theirs = unambiguous(answers(&pair.theirs).await?);
+    let (our_exemplars, their_exemplars) = (exemplars(&reader).await?, exemplars(&pair.theirs).await?);
+    ensure!(our_exemplars == their_exemplars, "exemplars {our_exemplars:?} instead of {their_exemplars:?}");
+    reader.expect_no_corruption().await?;
     drop(reader);
 
     pair.theirs.process.terminate().await?;
     let theirs = oracle::dump_copy(&pair.their_data, &scratch.path().join("their-copy"))?;
     ours.expect_equal("the sidecar's directory", &differences.expected(&theirs)?)?;
 
-    // Both ends of the stream are far from the bounds of time, so what only one of them has is not in here.
-    for (labels, theirs) in &through_theirs {
-        let ours = through_reader.get(labels).with_context(|| format!("{labels:?} is not answered"))?;
-        for (timestamp, sample) in theirs {
-            let found = ours.get(timestamp);
+    expect_same_answers(&through_reader, &through_theirs)
+}
+
+/// What PromQL sees of the stream's series: series → time → JSON.
+pub(crate) type Answers = BTreeMap<Labels, BTreeMap<i64, String>>;
+
+/// An error that names the first difference, unless there is none.
+pub(crate) fn expect_same_answers(found: &Answers, expected: &Answers) -> Result<()> {
+    for (labels, samples) in expected {
+        let found = found.get(labels).with_context(|| format!("{labels:?} is not answered"))?;
+        for (timestamp, sample) in samples {
+            let found = found.get(timestamp);
             ensure!(found == Some(sample), "{labels:?} at {timestamp}: {found:?} instead of {sample}");
         }
-        ensure!(ours.len() == theirs.len(), "{labels:?}: {} samples, {} expected", ours.len(), theirs.len());
+        ensure!(found.len() == samples.len(), "{labels:?}: {} samples, not {}", found.len(), samples.len());
     }
-    ensure!(through_reader.len() == through_theirs.len(), "Prometheus answers more of our directory");
+    ensure!(found.len() == expected.len(), "{} series instead of {}", found.len(), expected.len());
     Ok(())
 }
 
-/// Every sample of the stream's series as PromQL sees it, without stale markers: series → time → JSON.
-async fn answers(server: &Server) -> Result<BTreeMap<Labels, BTreeMap<i64, String>>> {
+/// Asks for every sample of the stream's series. PromQL shows no stale markers.
+pub(crate) async fn answers(server: &Server) -> Result<Answers> {
     let query = format!("{{job=\"differential\",x0000=\"\"}}[{}ms]", 2 * SPAN);
     let mut answered = BTreeMap::new();
     for series in server.query(&query, Stream::END).await? {
@@ -56,6 +74,20 @@ async fn answers(server: &Server) -> Result<BTreeMap<Labels, BTreeMap<i64, Strin
         answered.insert(labels, samples);
     }
     Ok(answered)
+}
+
+/// The exemplars of the last hour before the newest one, as JSON: no truncation of the log has reached them.
+async fn exemplars(server: &Server) -> Result<BTreeSet<(i64, String)>> {
+    let mut found = BTreeSet::new();
+    for series in server.exemplars("{job=\"differential\"}", Stream::END).await? {
+        for exemplar in series["exemplars"].as_array().into_iter().flatten() {
+            let seconds = exemplar["timestamp"].as_f64().context("no time")?;
+            let text = format!("{} {} {}", series["seriesLabels"], exemplar["labels"], exemplar["value"]);
+            found.insert(((seconds * 1000.0).round() as i64, text));
+        }
+    }
+    let newest = found.last().map_or(0, |(timestamp, _)| *timestamp);
+    Ok(found.split_off(&(newest - HOUR, String::new())))
 }
 
 fn text(kind: &str, value: &Value) -> String {

@@ -16,6 +16,10 @@ pub(super) enum Difference {
     /// repeats a request after a lost answer is not told that its data are bad. Prometheus takes back the newest
     /// alone.
     OlderRepetition,
+    /// A late sample with another value than the one that is stored is refused by name, whichever way the first came.
+    /// Prometheus 2.42 compares with the newest alone: it stores a second value beside the first, or drops it and
+    /// answers 204, and a query finds either.
+    SecondValue,
     /// Of several samples in one series of one request, those that cannot be stored are refused by name.
     /// Prometheus judges all of them before it stores any, answers 204 and drops them.
     DroppedSilently,
@@ -33,6 +37,8 @@ pub(super) struct Differences {
     taken: usize,
     refused: usize,
     only_theirs: BTreeSet<(Labels, i64)>,
+    /// Times for which Prometheus may answer with a second value; ours must have the first.
+    ambiguous: BTreeSet<(Labels, i64)>,
     accepted: HashMap<(Labels, i64), Sample>,
 }
 
@@ -71,40 +77,74 @@ impl Differences {
             (_, true, true) => return increment(&mut self.taken),
             (_, false, false) => return increment(&mut self.refused),
             (_, true, false) if self.are_repetitions(write) => Difference::OlderRepetition,
+            (_, false, true) if self.is_second_value(write) => Difference::SecondValue,
             (Case::SeveralUnordered, false, true) => Difference::DroppedSilently,
             (Case::TooManyLabels, false, true) => Difference::TooManyLabels,
             (Case::Future, false, true) => Difference::Future,
             _ => return false,
         };
         *self.counts.entry(difference).or_default() += 1;
-        if matches!(difference, Difference::TooManyLabels | Difference::Future) {
-            let all = write.series.iter().flat_map(|series| {
-                series.samples.iter().map(|sample| (series.label_set(), sample.timestamp()))
-            });
-            self.only_theirs.extend(all);
+        let samples = keys(write);
+        match difference {
+            Difference::TooManyLabels | Difference::Future => self.only_theirs.extend(samples),
+            Difference::SecondValue => self.ambiguous.extend(samples),
+            Difference::OlderRepetition | Difference::DroppedSilently => {}
         }
         true
     }
 
     /// True if all of it was accepted before, bit for bit.
     fn are_repetitions(&self, write: &Write) -> bool {
-        write.series.iter().all(|series| {
-            let labels = series.label_set();
-            series.samples.iter().all(|sample| {
-                self.accepted
-                    .get(&(labels.clone(), sample.timestamp()))
-                    .is_some_and(|before| before.same(sample))
-            })
-        })
+        let samples = write.series.iter().flat_map(|series| &series.samples);
+        keys(write)
+            .zip(samples)
+            .all(|(key, sample)| self.accepted.get(&key).is_some_and(|before| before.same(sample)))
     }
 
-    /// What of their contents ours must equal; an error where an intended difference is not there.
-    pub(super) fn expected(&self, theirs: &Contents) -> Result<Contents> {
-        let without = theirs.filter(|labels, t| !self.only_theirs.contains(&(labels.clone(), t)));
-        let missing = without.sample_count() + self.only_theirs.len() - theirs.sample_count();
-        ensure!(missing == 0, "{missing} samples that only Prometheus takes are not there");
-        Ok(without)
+    /// True if it is one sample, and another value was accepted for its time before.
+    fn is_second_value(&self, write: &Write) -> bool {
+        let mut keys = keys(write);
+        let first = keys.next().is_some_and(|key| self.accepted.contains_key(&key));
+        first && keys.next().is_none() && !self.are_repetitions(write)
     }
+
+    /// True if both must show the same for this series and time.
+    pub(super) fn is_unambiguous(&self, labels: &Labels, timestamp: i64) -> bool {
+        !self.ambiguous.contains(&(labels.clone(), timestamp))
+    }
+
+    /// What ours must hold exactly, given what theirs holds; an error where an intended difference is not there.
+    pub(super) fn expected(&self, theirs: &Contents) -> Result<Contents> {
+        let mut expected = theirs.filter(|labels, t| {
+            self.is_unambiguous(labels, t) && !self.only_theirs.contains(&(labels.clone(), t))
+        });
+        let without = self.only_theirs.len() + self.ambiguous_floats().count();
+        ensure!(
+            expected.sample_count() + without == theirs.sample_count(),
+            "Prometheus holds {} samples, {} without intended differences, of which there are {without}",
+            theirs.sample_count(),
+            expected.sample_count()
+        );
+        for (labels, timestamp, value) in self.ambiguous_floats() {
+            expected.add(labels, timestamp, value)?;
+        }
+        Ok(expected)
+    }
+
+    /// The first values of ambiguous times, as far as promtool shows them.
+    fn ambiguous_floats(&self) -> impl Iterator<Item = (&Labels, i64, f64)> {
+        self.ambiguous.iter().filter_map(|key| match self.accepted.get(key)? {
+            Sample::Float(timestamp, value) => Some((&key.0, *timestamp, *value)),
+            Sample::Histogram(_) => None,
+        })
+    }
+}
+
+fn keys(write: &Write) -> impl Iterator<Item = (Labels, i64)> {
+    write
+        .series
+        .iter()
+        .flat_map(|series| series.samples.iter().map(|sample| (series.label_set(), sample.timestamp())))
 }
 
 fn increment(count: &mut usize) -> bool {

@@ -7,11 +7,11 @@
 //!
 //! `RINGSIDE_SEEDS=100..200` runs other seeds than the usual few; a failure names its seed.
 
-mod compare;
+pub(crate) mod compare;
 mod difference;
 mod histograms;
-mod pair;
-mod stream;
+pub(crate) mod pair;
+pub(crate) mod stream;
 
 use anyhow::{Context, Result};
 use ringside_e2e::scratch::Scratch;

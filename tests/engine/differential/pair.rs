@@ -11,31 +11,31 @@ use super::stream::{Restart, Write};
 use crate::kinds::OUT_OF_ORDER_WINDOW_MS;
 
 /// The only tenant.
-pub(super) const TENANT: &str = "team-a";
+pub(crate) const TENANT: &str = "team-a";
 
 /// Both receivers, running.
-pub(super) struct Pair {
-    pub(super) ours: Sidecar,
-    pub(super) theirs: Server,
-    pub(super) their_data: PathBuf,
+pub(crate) struct Pair {
+    pub(crate) ours: Sidecar,
+    pub(crate) theirs: Server,
+    pub(crate) their_data: PathBuf,
     to_ours: Sender,
     to_theirs: Sender,
 }
 
 /// What both said to one request.
 #[derive(Debug)]
-pub(super) struct Answers {
-    pub(super) ours: Answer,
-    pub(super) theirs: Answer,
+pub(crate) struct Answers {
+    pub(crate) ours: Answer,
+    pub(crate) theirs: Answer,
 }
 
 /// The setup of every Prometheus here.
-pub(super) fn server_setup() -> ServerSetup {
+pub(crate) fn server_setup() -> ServerSetup {
     ServerSetup { out_of_order_window_ms: OUT_OF_ORDER_WINDOW_MS, flags: Vec::new() }
 }
 
 impl Pair {
-    pub(super) async fn start(folder: &Path) -> Result<Self> {
+    pub(crate) async fn start(folder: &Path) -> Result<Self> {
         let setup = Setup { flags: vec!["--tsdb.retention=0d".to_owned()], ..Setup::default() };
         let ours = Sidecar::start(folder, "ringside", &setup).await?;
         let their_data = folder.join("prometheus/data");
@@ -45,12 +45,12 @@ impl Pair {
         Ok(Self { ours, theirs, their_data, to_ours, to_theirs })
     }
 
-    pub(super) async fn send(&self, write: &Write) -> Answers {
+    pub(crate) async fn send(&self, write: &Write) -> Answers {
         let body = write.encode();
         Answers { ours: self.to_ours.post(body.clone()).await, theirs: self.to_theirs.post(body).await }
     }
 
-    pub(super) async fn restart(&mut self, end: Restart) -> Result<()> {
+    pub(crate) async fn restart(&mut self, end: Restart) -> Result<()> {
         match end {
             Restart::Kill => {
                 self.ours.process.kill9()?;

@@ -13,31 +13,31 @@ use ringside_e2e::contents::Labels;
 use ringside_e2e::wire::{self, Histogram};
 
 use super::histograms::HistogramSource;
-use crate::kinds::HISTOGRAMS;
+use crate::kinds::{EXEMPLARS, HISTOGRAMS};
 
 /// Prometheus' stale marker.
-pub(super) const STALE: u64 = 0x7ff0_0000_0000_0002;
+pub(crate) const STALE: u64 = 0x7ff0_0000_0000_0002;
 /// Where data time begins: an edge of a block, long ago.
 const BASE: i64 = 1_699_999_200_000 / (2 * HOUR) * (2 * HOUR);
 /// Data time that one stream covers; enough for two blocks and a head.
-pub(super) const SPAN: i64 = 6 * HOUR;
+pub(crate) const SPAN: i64 = 6 * HOUR;
 
 /// One step of the stream.
-pub(super) enum Op {
+pub(crate) enum Op {
     Write(Write),
     Restart(Restart),
 }
 
 /// How both receivers end before they start again.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Restart {
+pub(crate) enum Restart {
     Kill,
     Terminate,
 }
 
 /// What a request is made to try. It says nothing about the right answer: that is Prometheus' to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Case {
+pub(crate) enum Case {
     Scrape,
     RepeatNewest,
     OtherValueNewest,
@@ -75,27 +75,36 @@ const ODD: [Case; 14] = [
 ];
 
 /// One request.
-pub(super) struct Write {
-    pub(super) case: Case,
-    pub(super) series: Vec<Series>,
+pub(crate) struct Write {
+    pub(crate) case: Case,
+    pub(crate) series: Vec<Series>,
 }
 
 /// One series of a request; labels in the order in which they are sent.
 #[derive(Clone)]
-pub(super) struct Series {
-    pub(super) labels: Vec<(String, String)>,
-    pub(super) samples: Vec<Sample>,
+pub(crate) struct Series {
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) exemplar: Option<Exemplar>,
+}
+
+/// An example of what was observed.
+#[derive(Clone)]
+pub(crate) struct Exemplar {
+    pub(crate) trace_id: u64,
+    pub(crate) value: f64,
+    pub(crate) timestamp: i64,
 }
 
 /// One sample.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Sample {
+pub(crate) enum Sample {
     Float(i64, f64),
     Histogram(Histogram),
 }
 
 impl Sample {
-    pub(super) fn timestamp(&self) -> i64 {
+    pub(crate) fn timestamp(&self) -> i64 {
         match self {
             Self::Float(timestamp, _) => *timestamp,
             Self::Histogram(histogram) => histogram.timestamp,
@@ -103,7 +112,7 @@ impl Sample {
     }
 
     /// True if it is the very same, NaNs by their bits.
-    pub(super) fn same(&self, other: &Self) -> bool {
+    pub(crate) fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Float(t, v), Self::Float(u, w)) => t == u && v.to_bits() == w.to_bits(),
             (Self::Histogram(a), Self::Histogram(b)) => format!("{a:?}") == format!("{b:?}"),
@@ -115,17 +124,17 @@ impl Sample {
 impl Series {
     fn new(labels: &Labels, samples: Vec<Sample>) -> Self {
         let labels = labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        Self { labels, samples }
+        Self { labels, samples, exemplar: None }
     }
 
     /// The label set that a store makes of it.
-    pub(super) fn label_set(&self) -> Labels {
+    pub(crate) fn label_set(&self) -> Labels {
         self.labels.iter().filter(|(_, value)| !value.is_empty()).cloned().collect()
     }
 }
 
 impl Write {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut request = Vec::new();
         for series in &self.series {
             let mut body = Vec::new();
@@ -137,6 +146,10 @@ impl Write {
                     Sample::Float(timestamp, value) => wire::sample(&mut body, *timestamp, *value),
                     Sample::Histogram(histogram) => wire::histogram(&mut body, histogram),
                 }
+            }
+            if let Some(exemplar) = &series.exemplar {
+                let labels = [("trace_id".to_owned(), format!("{:016x}", exemplar.trace_id))].into();
+                wire::exemplar(&mut body, &labels, exemplar.value, exemplar.timestamp);
             }
             wire::bytes_field(&mut request, 1, &body);
         }
@@ -202,7 +215,7 @@ impl Source {
 }
 
 /// The stream itself.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     rng: Rng,
     now: i64,
     /// The newest time sent so far, from which both receivers count their bounds.
@@ -215,7 +228,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(seed: u64) -> Result<Self> {
+    pub(crate) fn new(seed: u64) -> Result<Self> {
         let mut rng = Rng::with_seed(seed);
         let now = BASE + rng.i64(0..2 * HOUR);
         let future = Some(clock::now()? + 20 * MINUTE);
@@ -235,8 +248,8 @@ impl Stream {
         Ok(stream)
     }
 
-    /// The newest time of a stream, whatever its seed.
-    pub(super) const END: i64 = BASE + 2 * HOUR + SPAN + HOUR;
+    /// The newest time that any stream reaches.
+    pub(crate) const END: i64 = BASE + 2 * HOUR + SPAN + HOUR;
 
     fn create(&mut self) {
         let number = self.created;
@@ -288,7 +301,11 @@ impl Stream {
             let timestamp = now + rng.i64(0..3000);
             if rng.u8(0..10) > 0 && timestamp > source.newest() {
                 let sample = source.sample(rng, timestamp);
-                series.push(Series::new(&source.labels, vec![sample]));
+                let mut scraped = Series::new(&source.labels, vec![sample]);
+                if EXEMPLARS && rng.u8(0..8) == 0 {
+                    scraped.exemplar = Some(Exemplar { trace_id: rng.u64(..), value: rng.f64(), timestamp });
+                }
+                series.push(scraped);
                 self.newest = self.newest.max(timestamp);
             }
         }

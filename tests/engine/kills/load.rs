@@ -13,10 +13,10 @@ use anyhow::{Context, Result, bail, ensure};
 use fastrand::Rng;
 use ringside_e2e::contents::Labels;
 use ringside_e2e::generator::{Answer, Sender};
-use ringside_e2e::wire;
+use ringside_e2e::wire::{self, Counts, Histogram};
 use tokio::task::JoinHandle;
 
-use crate::kinds::OUT_OF_ORDER_WINDOW_MS;
+use crate::kinds::{HISTOGRAMS, OUT_OF_ORDER_WINDOW_MS};
 
 pub(super) const SENDERS: usize = 4;
 /// Series of one sender.
@@ -25,8 +25,8 @@ pub(super) const SERIES: usize = 10;
 const STEP_MS: i64 = 60_000;
 /// Data time of step 0, not at the edge of a block.
 const BASE: i64 = 1_600_000_123_000;
-/// No sender runs ahead of another by more: forty minutes.
-const LEAD: u64 = 40;
+/// No sender runs ahead of another by more, so that none falls out of the out-of-order window.
+const LEAD: u64 = 6;
 /// Between two steps of a sender: a block's range every second or two is enough.
 const PAUSE: Duration = Duration::from_millis(6);
 /// Steps after which a short-lived series gives way to another.
@@ -122,10 +122,31 @@ fn request(sender: usize, step: u64) -> Vec<u8> {
     let mut request = Vec::new();
     for index in 0..SERIES {
         let stored = stored_step(index, step);
-        let sample = (time(stored), value(sender, index, stored));
-        wire::series(&mut request, &labels(sender, index, stored), &[sample]);
+        let (labels, value) = (labels(sender, index, stored), value(sender, index, stored));
+        if is_histogram(index) {
+            let mut series = Vec::new();
+            for (name, value) in &labels {
+                wire::label(&mut series, name.as_bytes(), value.as_bytes());
+            }
+            wire::histogram(&mut series, &histogram(time(stored), value));
+            wire::bytes_field(&mut request, 1, &series);
+        } else {
+            wire::series(&mut request, &labels, &[(time(stored), value)]);
+        }
     }
     wire::snappy(&request)
+}
+
+/// True for series of native histograms.
+pub(super) fn is_histogram(index: usize) -> bool {
+    HISTOGRAMS && index % 5 == 2
+}
+
+/// One bucket that says it all.
+fn histogram(timestamp: i64, sum: f64) -> Histogram {
+    let count = timestamp.cast_unsigned() / 1000;
+    let counts = Counts::Int { count, zero: 0, negative: Vec::new(), positive: vec![count.cast_signed()] };
+    Histogram { timestamp, counts, sum, positive_spans: vec![(1, 1)], ..Histogram::default() }
 }
 
 /// Which step a series' sample belongs to that is sent with this one: where late samples are taken, some series send
@@ -143,17 +164,25 @@ pub(super) fn first_step(time: i64) -> u64 {
     (time.max(BASE) - BASE).cast_unsigned().div_ceil(STEP_MS.cast_unsigned())
 }
 
-/// Sender, series and step of a stored sample; an error if it was never sent.
-pub(super) fn origin(labels: &Labels, timestamp: i64, value: f64) -> Result<(usize, usize, u64)> {
+/// Sender, series and step of a stored sample as a dump prints it; an error if it was never sent.
+pub(super) fn origin(labels: &Labels, timestamp: i64, printed: &str) -> Result<(usize, usize, u64)> {
     let number = |name: &str| labels.get(name).and_then(|text| text.parse::<usize>().ok());
     let (Some(sender), Some(index)) = (number("sender"), number("series")) else {
         bail!("no series of ours")
     };
     ensure!(timestamp >= BASE && (timestamp - BASE) % STEP_MS == 0, "no time of ours");
     let step = first_step(timestamp);
-    let sent = self::value(sender, index, step);
     ensure!(labels == &self::labels(sender, index, step), "the sample belongs to another series");
-    ensure!(value.to_bits() == sent.to_bits() || value.is_nan() && sent.is_nan(), "{sent} was sent");
+    let found: f64 = if is_histogram(index) {
+        let count = timestamp / 1000;
+        let sum = printed.strip_prefix(&format!("{{count:{count}, sum:"));
+        let sum = sum.and_then(|rest| rest.strip_suffix(&format!(", (1,2]:{count}}}")));
+        sum.context("no histogram of ours")?.parse()?
+    } else {
+        printed.parse()?
+    };
+    let sent = value(sender, index, step);
+    ensure!(found.to_bits() == sent.to_bits() || found.is_nan() && sent.is_nan(), "{sent} was sent");
     Ok((sender, index, step))
 }
 

@@ -6,10 +6,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use ringside_e2e::oracle;
+use ringside_e2e::oracle::{self, Reader};
 use serde_json::Value;
 
 use super::load::{self, SENDERS, SERIES, Truth};
+use crate::kinds::HISTOGRAMS;
 
 /// The directory of a tenant whose sidecar is dead whenever this is used.
 pub(super) struct Store {
@@ -27,14 +28,17 @@ impl Store {
     /// Looks at what is new. Returns the number of samples seen.
     pub(super) fn look(&mut self, truth: &Truth) -> Result<usize> {
         let from = self.from;
-        let seen = self.judge(truth, from)?;
+        // promtool shows no native histograms.
+        let reader = if HISTOGRAMS { Reader::Ringside } else { Reader::Promtool };
+        let seen = self.judge(reader, truth, from)?;
         self.from = self.block_ends()?.into_iter().max().map_or(from, |(end, _)| end);
         Ok(seen)
     }
 
     /// Looks at everything. Returns the number of samples seen.
     pub(super) fn look_at_all(&self, truth: &Truth) -> Result<usize> {
-        self.judge(truth, i64::MIN)
+        let seen = self.judge(Reader::Promtool, truth, i64::MIN)?;
+        if HISTOGRAMS { self.judge(Reader::Ringside, truth, i64::MIN) } else { Ok(seen) }
     }
 
     /// The number of blocks.
@@ -42,16 +46,16 @@ impl Store {
         Ok(self.block_ends()?.len())
     }
 
-    fn judge(&self, truth: &Truth, from: i64) -> Result<usize> {
+    fn judge(&self, reader: Reader, truth: &Truth, from: i64) -> Result<usize> {
         self.copy(from)?;
         let first = load::first_step(from);
         let mut seen = Seen::new(first, truth);
-        oracle::dump_each(&self.copy, from, |labels, timestamp, value| {
+        oracle::dump_text(reader, &self.copy, from, |labels, timestamp, value| {
             let sample = load::origin(labels, timestamp, value).and_then(|origin| seen.add(origin));
             sample.with_context(|| format!("{labels:?} {timestamp} {value}"))
         })?;
         std::fs::remove_dir_all(&self.copy)?;
-        seen.expect_all_acknowledged(truth)?;
+        seen.expect_all_acknowledged(reader, truth)?;
         Ok(seen.count)
     }
 
@@ -135,13 +139,14 @@ impl Seen {
         self.bit(sample).is_none_or(|(word, bit)| self.bits[word] & bit != 0)
     }
 
-    fn expect_all_acknowledged(&self, truth: &Truth) -> Result<()> {
+    fn expect_all_acknowledged(&self, reader: Reader, truth: &Truth) -> Result<()> {
         let (mut missing, mut example) = (0_usize, None);
         for (sender, progress) in truth.iter().enumerate() {
             for step in
                 (self.first.saturating_sub(1)..progress.step).filter(|s| !progress.unknown.contains(s))
             {
-                for index in 0..SERIES {
+                let shown = |index: &usize| reader == Reader::Ringside || !load::is_histogram(*index);
+                for index in (0..SERIES).filter(shown) {
                     let stored = load::stored_step(index, step);
                     if stored >= self.first && !self.has((sender, index, stored)) {
                         missing += 1;
