@@ -4,10 +4,10 @@
 //! generator only moves bytes from memory into a socket. Each target is encoded once; for each scrape its values and
 //! timestamps, which have a fixed width, are written over the old ones.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use ringside_e2e::wire;
+use ringside_e2e::{process, wire};
 
 use crate::cores;
 use crate::series::{SERIES_PER_TARGET, labels_of_target, value};
@@ -73,7 +73,7 @@ impl Load {
     /// Makes all requests, with one thread for each core.
     pub(crate) fn prepare(plan: Plan) -> Result<Self> {
         let (places, threads) = (plan.series / SERIES_PER_REQUEST, cores::COUNT);
-        let start = Instant::now();
+        let cpu = process::cpu_time("self")?;
         let made: Vec<Result<Vec<_>>> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads)
                 .map(|thread| {
@@ -86,7 +86,7 @@ impl Load {
                 .collect();
             workers.into_iter().map(|worker| worker.join().ok().context("a worker panicked")?).collect()
         });
-        let spent = start.elapsed() * u32::try_from(threads.min(places))?;
+        let spent = process::cpu_time("self")? - cpu;
         let mut made = made.into_iter().collect::<Result<Vec<_>>>()?.concat();
         made.sort_by_key(|(place, _)| *place);
         let requests: Vec<_> = made.into_iter().map(|(_, requests)| requests).collect();

@@ -43,7 +43,11 @@ fn main() -> Result<()> {
     let flags = Flags::parse();
     // Before any thread is there to be missed.
     cores::pin_generator()?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(bench(&flags))
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?
+        .block_on(bench(&flags))
 }
 
 async fn bench(flags: &Flags) -> Result<()> {
