@@ -13,6 +13,7 @@ use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 
 use crate::{http, wait};
@@ -144,7 +145,7 @@ impl Process {
         self.status_bytes("VmRSS")
     }
 
-    /// The most resident memory it has had, in bytes.
+    /// The most resident memory since it was started or [`Process::reset_peak_rss`] was called, in bytes.
     pub fn peak_rss_bytes(&self) -> Result<u64> {
         self.status_bytes("VmHWM")
     }
@@ -152,6 +153,16 @@ impl Process {
     /// The most address space it has had, in bytes.
     pub fn peak_address_space_bytes(&self) -> Result<u64> {
         self.status_bytes("VmPeak")
+    }
+
+    /// Lets the peak of its resident memory begin at what it has now.
+    pub fn reset_peak_rss(&self) -> Result<()> {
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.pid()?), "5")?)
+    }
+
+    /// CPU time of all its threads so far, in the program and in the kernel for it.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        cpu_time(&self.pid()?.to_string())
     }
 
     fn status_bytes(&self, name: &str) -> Result<u64> {
@@ -164,6 +175,14 @@ impl Process {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         Ok(line.with_context(|| format!("no {name} in /proc status"))?.trim().to_owned())
+    }
+
+    /// An error with its log if it has ended by itself.
+    pub fn expect_running(&mut self) -> Result<()> {
+        match self.child.as_mut().and_then(|child| child.try_wait().transpose()) {
+            None => Ok(()),
+            Some(status) => bail!("{} ended with {}\n{}", self.spec.name, status?, self.log_tail()),
+        }
     }
 
     /// Waits until GET `url` answers 200; an exit of the program ends the wait with its log.
@@ -193,6 +212,16 @@ impl Process {
     pub fn log_tail(&self) -> String {
         tail(&self.log()).unwrap_or_else(|error| format!("(no log: {error})"))
     }
+}
+
+/// CPU time of a process, `self` for this one.
+pub fn cpu_time(pid: &str) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field is the program's name, in parentheses, and may contain anything.
+    let fields = stat.rsplit_once(')').context("an odd /proc stat")?.1;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    let ticks = ticks.sum::<Result<u64, _>>()?;
+    Ok(Duration::from_secs(1) * u32::try_from(ticks)? / u32::try_from(clock_ticks_per_second())?)
 }
 
 impl Drop for Process {

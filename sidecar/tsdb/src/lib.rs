@@ -8,6 +8,8 @@
 #![deny(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::expect_used))]
 
+#[doc(hidden)]
+pub mod bench;
 pub mod block;
 mod chunk;
 mod chunkenc;
