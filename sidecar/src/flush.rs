@@ -186,7 +186,7 @@ async fn apply_retention(tenant: &TenantId, tsdb: &Arc<Tsdb>, retention: Retenti
         Ok(Ok(deleted)) => {
             for block in deleted {
                 metrics.retention_deletions.get_or_create(&labels).inc();
-                tracing::info!(%tenant, %block, "block deleted, older than the retention");
+                tracing::info!(%tenant, block = %block.ulid, "block deleted by the retention");
             }
             return;
         }

@@ -9,6 +9,10 @@ use crate::fs::{Entry, Fs};
 
 /// Directory of the write-ahead log.
 pub(crate) const WAL: &str = "wal";
+/// Directory of the log of samples out of order.
+pub(crate) const WBL: &str = "wbl";
+/// Directory of the head's finished chunks.
+pub(crate) const CHUNKS_HEAD: &str = "chunks_head";
 /// Suffix of a block directory while it is written.
 pub(crate) const TMP_CREATION: &str = ".tmp-for-creation";
 /// Suffix of a block directory while it is removed.

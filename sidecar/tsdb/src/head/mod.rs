@@ -4,6 +4,7 @@
 //! happens under one lock and touches no file.
 
 mod append;
+mod cardinality;
 mod gc;
 mod series;
 mod series_key;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 pub use append::{Appender, Pending, Scan, SeriesRef};
+pub use cardinality::{Cardinality, Count};
+pub(crate) use cardinality::{cardinality, largest_metric};
 pub(crate) use gc::SLOTS_PER_STEP;
 pub(crate) use series::Series;
 use series::range_end;
