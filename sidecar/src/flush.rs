@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::ExponentialBackoff;
-use ringside_tsdb::{Tsdb, WalSync};
+use ringside_tsdb::{Expiry, Tsdb, WalSync};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -184,9 +184,13 @@ async fn apply_retention(tenant: &TenantId, tsdb: &Arc<Tsdb>, retention: Retenti
     let labels = TenantLabels { tenant: tenant.clone() };
     let reason = match applied.await {
         Ok(Ok(deleted)) => {
-            for block in deleted {
-                metrics.retention_deletions.get_or_create(&labels).inc();
-                tracing::info!(%tenant, block = %block.ulid, "block deleted by the retention");
+            for removed in deleted {
+                let (family, reason) = match removed.expiry {
+                    Expiry::Size => (&metrics.size_retentions, "the tenant has too many bytes"),
+                    _ => (&metrics.time_retentions, "older than the retention"),
+                };
+                family.get_or_create(&labels).inc();
+                tracing::info!(%tenant, block = %removed.ulid, reason, "block deleted");
             }
             return;
         }
