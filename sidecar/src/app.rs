@@ -145,7 +145,8 @@ impl App {
             let reload = Reload::new(path, seen, tenants, limits, Arc::clone(&metrics));
             Part::start("limits", broken, |stop| reload.run(config.limits.every, stop))
         });
-        registry.register_collector(Box::new(TenantCollector::new(Arc::clone(&tenants), in_flight.clone())));
+        let collector = TenantCollector::new(Arc::clone(&tenants), in_flight.clone(), config.tsdb.clone());
+        registry.register_collector(Box::new(collector));
         registry.register_collector(Box::new(ProcessCollector));
         let registry = Arc::new(registry);
 

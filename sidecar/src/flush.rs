@@ -141,8 +141,13 @@ async fn cut_all(
     while !stop.is_cancelled() {
         let work = Arc::clone(tsdb);
         let start = Instant::now();
-        let cut = spawn_blocking(move || if work.due() { work.cut_block().map(Some) } else { Ok(None) });
-        let meta = match cut.await {
+        let cut =
+            spawn_blocking(move || if work.due() { work.cut_block().map(Some) } else { Ok(None) }).await;
+        let labels = TenantLabels { tenant: tenant.clone() };
+        if !matches!(cut, Ok(Ok(None))) {
+            metrics.compactions_triggered.get_or_create(&labels).inc();
+        }
+        let meta = match cut {
             Ok(Ok(None)) => return Ok(count),
             // The head moved on over a range without samples.
             Ok(Ok(Some(None))) => continue,
@@ -151,7 +156,6 @@ async fn cut_all(
             Err(error) => return Err(error.to_string()),
         };
         count += 1;
-        let labels = TenantLabels { tenant: tenant.clone() };
         metrics.compactions.get_or_create(&labels).inc();
         metrics.compaction_duration.get_or_create(&labels).observe(start.elapsed().as_secs_f64());
         tracing::info!(

@@ -219,6 +219,12 @@ fn old_samples_become_blocks_in_the_bucket() {
         "prometheus_tsdb_head_samples_appended_total{tenant=\"default-tenant\",type=\"float\"} 6000.0",
         "http_requests_total{code=\"200\",handler=\"receive\",method=\"post\"} 60",
         "ringside_ready 1",
+        "ringside_head_series 100",
+        "prometheus_tsdb_compactions_triggered_total{tenant=\"default-tenant\"} ",
+        "prometheus_tsdb_retention_limit_seconds{tenant=\"default-tenant\"} 1296000.0",
+        "prometheus_tsdb_storage_blocks_bytes{tenant=\"default-tenant\"} ",
+        "prometheus_tsdb_wal_storage_size_bytes{tenant=\"default-tenant\"} ",
+        "thanos_receive_write_limits{tenant=\"default-tenant\",limit=\"series\"} 0",
         "process_resident_memory_bytes ",
     ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");

@@ -99,6 +99,7 @@ pub(crate) struct Metrics {
     pub(crate) memory_writes_refused: Gauge,
     pub(crate) tenant_open_failures: Family<TenantLabels, Counter>,
     pub(crate) replay_duration: Family<TenantLabels, FloatGauge>,
+    pub(crate) compactions_triggered: Family<TenantLabels, Counter>,
     pub(crate) compactions: Family<TenantLabels, Counter>,
     pub(crate) compactions_failed: Family<TenantLabels, Counter>,
     pub(crate) compaction_duration: HistogramFamily<TenantLabels>,
@@ -148,6 +149,7 @@ impl Metrics {
             memory_writes_refused: Gauge::default(),
             tenant_open_failures: Family::default(),
             replay_duration: Family::default(),
+            compactions_triggered: Family::default(),
             compactions: Family::default(),
             compactions_failed: Family::default(),
             compaction_duration: Family::new_with_constructor(compaction_seconds),
@@ -240,6 +242,8 @@ impl Metrics {
         r.register("ringside_tenant_open_failures", help, self.tenant_open_failures.clone());
         let help = "Time that the tenant's replay took";
         r.register("prometheus_tsdb_data_replay_duration_seconds", help, self.replay_duration.clone());
+        let help = "Block cuts begun";
+        r.register("prometheus_tsdb_compactions_triggered", help, self.compactions_triggered.clone());
         r.register("prometheus_tsdb_compactions", "Blocks cut from the head", self.compactions.clone());
         let help = "Block cuts that failed";
         r.register("prometheus_tsdb_compactions_failed", help, self.compactions_failed.clone());
