@@ -7,9 +7,10 @@
 
 use ringside_proto::Parts;
 use ringside_proto::WireError;
+use ringside_proto::labels::label_fields;
 use ringside_proto::remote_write::{TimeSeries, TimeSeriesIter, time_series};
 use ringside_proto::ringside::{Reason, RefusedSeries};
-use ringside_tsdb::{Appender, Refusal, Scan, Tsdb, display_series};
+use ringside_tsdb::{Appender, LabelLimit, Refusal, Scan, Tsdb, display_series};
 
 use crate::error::{WriteError, severity};
 
@@ -174,7 +175,17 @@ fn append_series<'b>(
 }
 
 fn explain(refusal: &Refusal, labels: &[u8]) -> String {
-    format!("{refusal} in {}", display_series(labels))
+    let Refusal::LabelLimit { limit, .. } = refusal else {
+        return format!("{refusal} in {}", display_series(labels));
+    };
+    let fields = label_fields(labels).map_while(Result::ok);
+    let offender = match limit {
+        LabelLimit::NameBytes => fields.max_by_key(|label| label.name.len()),
+        LabelLimit::ValueBytes => fields.max_by_key(|label| label.value.len()),
+        _ => None,
+    };
+    let offender = offender.map(|label| format!(": {}", String::from_utf8_lossy(label.name)));
+    format!("{refusal}{} in {}", offender.unwrap_or_default(), display_series(labels))
 }
 
 /// Writes labels that stand between other fields as one run of label fields.

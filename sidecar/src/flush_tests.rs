@@ -8,6 +8,7 @@ use ringside_tsdb::{Options, Ulid};
 
 use super::*;
 use crate::append;
+use crate::limits::Limits;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -66,7 +67,9 @@ async fn a_cut_wakes_the_shipper() {
     drop(filled(&dir.path().join("acme"), 5, 0));
     let (metrics, _) = Metrics::new();
     let data = crate::data_dir::DataDir::lock(dir.path()).unwrap();
-    let tenants = Tenants::start(data, Options::default(), tenant(), Arc::clone(&metrics)).unwrap();
+    let tenants =
+        Tenants::start(data, Options::default(), tenant(), Limits::none(&metrics), Arc::clone(&metrics))
+            .unwrap();
     let wake = Arc::new(Notify::new());
     let flush = Flush::new(Arc::clone(&tenants), Retention::Off, Arc::clone(&wake), Arc::clone(&metrics));
     let stop = CancellationToken::new();
@@ -84,7 +87,8 @@ async fn a_failed_storage_is_opened_anew() {
     let (metrics, _) = Metrics::new();
     let data = crate::data_dir::DataDir::lock(dir.path()).unwrap();
     let options = Options { wal_segment_bytes: 1, ..Options::default() };
-    let tenants = Tenants::start(data, options, tenant(), Arc::clone(&metrics)).unwrap();
+    let tenants =
+        Tenants::start(data, options, tenant(), Limits::none(&metrics), Arc::clone(&metrics)).unwrap();
     tenants.replayed().await;
     let broken = Arc::clone(&tenants.open()[0].1);
     // Where the next segment belongs stands a directory.

@@ -27,15 +27,17 @@ mod read_at;
 mod read_only;
 #[allow(dead_code, unused_imports, reason = "not every kind of record is written yet")]
 mod record;
+mod retention;
 mod sample;
 mod tsdb;
 mod wal;
 
 pub use chunkenc::{Encoding, UnknownEncoding};
 pub use error::{Error, Refusal};
-pub use head::{Appender, Counters, Pending, Scan, SeriesRef, display_series};
+pub use head::{Appender, Cardinality, Count, Counters, Pending, Scan, SeriesRef, display_series};
 pub use limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};
 pub use read_only::{MergedSeries, SeriesData, TsdbReadOnly};
+pub use retention::{DiskUsage, Expiry, Removed};
 pub use sample::{STALE_NAN, Value, is_stale};
 pub use tsdb::{Options, Stats, Tsdb};
 pub use ulid::Ulid;

@@ -12,8 +12,9 @@ use crate::block::{self, Meta};
 use crate::chunks_head::{self, HeadChunks};
 use crate::error::Error;
 use crate::fs::{Fs, RealFs};
-use crate::head::{Appender, Counters, Head};
+use crate::head::{self, Appender, Cardinality, Count, Counters, Head};
 use crate::limits::{Limits, SeriesBudget};
+use crate::retention::{self, Bounds, DiskUsage, Removed};
 use crate::wal::{self, NextSegments, Wal, WalSync};
 use crate::{layout, lock};
 
@@ -26,9 +27,12 @@ pub struct Options {
     pub wal_segment_bytes: u64,
     /// When an append counts as durable. Default [`WalSync::Group`].
     pub wal_sync: WalSync,
-    /// Blocks whose newest sample is so much older than the newest block's may be deleted, milliseconds.
-    /// Default 15 d.
+    /// Blocks whose newest sample is so much older than the newest block's may be deleted, milliseconds. 0 keeps
+    /// them. Default 15 d.
     pub retention_ms: i64,
+    /// The oldest blocks may be deleted while blocks, logs and head chunks have more bytes than this. 0, the
+    /// default, sets no bound.
+    pub retention_bytes: u64,
     /// Samples further ahead of the clock than this are refused, milliseconds. Default 10 min.
     pub future_window_ms: i64,
     /// How much older than the newest sample of the storage one that is not the newest of its series may be,
@@ -48,6 +52,7 @@ impl Default for Options {
             wal_segment_bytes: 128 << 20,
             wal_sync: WalSync::Group,
             retention_ms: 15 * 24 * 3600 * 1000,
+            retention_bytes: 0,
             future_window_ms: 10 * 60 * 1000,
             out_of_order_window_ms: 10 * 60 * 1000,
             series_budget: Arc::default(),
@@ -221,20 +226,53 @@ impl Tsdb {
     }
 
     /// Removes blocks past their retention that `deletable` agrees to, and returns them.
-    pub fn apply_retention(&self, deletable: &dyn Fn(&Ulid) -> bool) -> Result<Vec<Ulid>, Error> {
+    pub fn apply_retention(&self, deletable: &dyn Fn(&Ulid) -> bool) -> Result<Vec<Removed>, Error> {
         let _maintenance = lock(&self.maintenance)?;
-        let blocks = self.blocks();
-        let Some(newest) = blocks.iter().map(|block| block.max_time).max() else { return Ok(Vec::new()) };
-        let expired = |block: &&Meta| newest.saturating_sub(block.max_time) >= self.options.retention_ms;
+        let fs = self.options.fs.as_ref();
+        let bounds = Bounds { age_ms: self.options.retention_ms, bytes: self.options.retention_bytes };
+        let (mut blocks, mut head_bytes) = (Vec::new(), 0);
+        if bounds.bytes > 0 {
+            let usage = retention::disk_usage(fs, &self.dir, &[]);
+            head_bytes = usage.wal + usage.wbl + usage.chunks_head;
+        }
+        for block in self.blocks() {
+            let path = self.dir.join(block.ulid.to_string());
+            let bytes = if bounds.bytes > 0 { retention::tree_bytes(fs, &path) } else { Ok(0) };
+            blocks.push((block, bytes.map_err(Error::io("stat", &path))?));
+        }
         let mut removed = Vec::new();
-        for block in blocks.iter().filter(expired).filter(|block| deletable(&block.ulid)) {
+        for block in retention::expired(&blocks, head_bytes, bounds) {
+            if !deletable(&block.ulid) {
+                continue;
+            }
             let path = self.dir.join(block.ulid.to_string());
             let deleting = self.dir.join(format!("{}{}", block.ulid, layout::TMP_DELETION));
-            self.options.fs.remove_dir_durable(&path, &deleting).map_err(Error::io("remove", &path))?;
+            fs.remove_dir_durable(&path, &deleting).map_err(Error::io("remove", &path))?;
             lock(&self.blocks)?.retain(|kept| kept.ulid != block.ulid);
-            removed.push(block.ulid);
+            removed.push(block);
         }
         Ok(removed)
+    }
+
+    /// Bytes of the files now.
+    pub fn disk_usage(&self) -> DiskUsage {
+        retention::disk_usage(self.options.fs.as_ref(), &self.dir, &self.blocks())
+    }
+
+    /// What the head's series are made of: the `limit` largest of each kind. Appends go on meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Broken`].
+    pub fn cardinality(&self, limit: usize) -> Result<Cardinality, Error> {
+        // Nothing is dropped from the head while this is held.
+        let _maintenance = lock(&self.maintenance)?;
+        head::cardinality(&self.head, limit)
+    }
+
+    /// The metric with the most series, where there is one and no block is being cut. Appends go on meanwhile.
+    pub fn largest_metric(&self) -> Option<Count> {
+        let _maintenance = self.maintenance.try_lock().ok()?;
+        head::largest_metric(&self.head).ok().flatten()
     }
 
     /// Makes everything appended so far durable; for [`WalSync::Interval`].

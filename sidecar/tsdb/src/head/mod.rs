@@ -4,6 +4,7 @@
 //! happens under one lock and touches no file.
 
 mod append;
+mod cardinality;
 mod gc;
 mod late;
 mod mmap;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 pub use append::{Appender, Pending, Scan, SeriesRef};
+pub use cardinality::{Cardinality, Count};
+pub(crate) use cardinality::{cardinality, largest_metric};
 pub(crate) use gc::SLOTS_PER_STEP;
 use late::Late;
 pub(crate) use late::LateSamples;

@@ -1,4 +1,4 @@
-//! Bounds on what the write path holds in memory at once.
+//! Bounds the bytes of bodies that the write path holds in memory at once.
 //!
 //! Every byte of a request body, compressed or decoded, is accounted here before it is held. When the budget is
 //! used up a write is refused at once instead of queued, so that memory stays bounded by configuration.

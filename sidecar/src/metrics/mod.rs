@@ -5,23 +5,22 @@
 //! it at scrape time by [`TenantCollector`], what the kernel counts by
 //! [`ProcessCollector`](crate::process::ProcessCollector).
 
-use std::fmt;
+mod tenants;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use ringside_tsdb::Stats;
 
-use crate::limits::InFlight;
+pub(crate) use tenants::TenantCollector;
+
 use crate::tenant_id::TenantId;
-use crate::tenants::{TenantState, Tenants};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct HttpLabels {
@@ -39,6 +38,17 @@ pub(crate) struct WriteLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct TenantLabels {
     pub(crate) tenant: TenantId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct LimitLabels {
+    pub(crate) tenant: TenantId,
+    pub(crate) limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ReasonLabel {
+    pub(crate) reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,12 +80,31 @@ pub(crate) struct Metrics {
     pub(crate) series_refused: Family<TenantLabels, Counter>,
     pub(crate) exemplars_dropped: Family<TenantLabels, Counter>,
     pub(crate) metadata_bytes_dropped: Family<TenantLabels, Counter>,
+    pub(crate) requests_turned_away: Family<ReasonLabel, Counter>,
+    pub(crate) write_limits: Family<LimitLabels, Gauge>,
+    pub(crate) write_limits_hit: HistogramFamily<LimitLabels>,
+    pub(crate) head_series_limit: Family<TenantLabels, Gauge>,
+    pub(crate) head_series_limited: Family<TenantLabels, Counter>,
+    pub(crate) limits_reloads: Counter,
+    pub(crate) limits_reload_errors: Counter,
+    pub(crate) gate_max: Gauge,
+    pub(crate) gate_in_flight: Gauge,
+    pub(crate) gate_total: Counter,
+    pub(crate) gate_duration: Histogram,
+    pub(crate) read_only: Gauge,
+    pub(crate) storage_free_bytes: Gauge,
+    pub(crate) storage_min_free_bytes: Gauge,
+    pub(crate) memory_max_bytes: Gauge,
+    pub(crate) memory_new_series_refused: Gauge,
+    pub(crate) memory_writes_refused: Gauge,
     pub(crate) tenant_open_failures: Family<TenantLabels, Counter>,
     pub(crate) replay_duration: Family<TenantLabels, FloatGauge>,
+    pub(crate) compactions_triggered: Family<TenantLabels, Counter>,
     pub(crate) compactions: Family<TenantLabels, Counter>,
     pub(crate) compactions_failed: Family<TenantLabels, Counter>,
     pub(crate) compaction_duration: HistogramFamily<TenantLabels>,
-    pub(crate) retention_deletions: Family<TenantLabels, Counter>,
+    pub(crate) time_retentions: Family<TenantLabels, Counter>,
+    pub(crate) size_retentions: Family<TenantLabels, Counter>,
     pub(crate) retention_failures: Family<TenantLabels, Counter>,
     pub(crate) shipper_dir_syncs: Family<TenantLabels, Counter>,
     pub(crate) shipper_dir_sync_failures: Family<TenantLabels, Counter>,
@@ -101,12 +130,31 @@ impl Metrics {
             series_refused: Family::default(),
             exemplars_dropped: Family::default(),
             metadata_bytes_dropped: Family::default(),
+            requests_turned_away: Family::default(),
+            write_limits: Family::default(),
+            write_limits_hit: Family::new_with_constructor(excess),
+            head_series_limit: Family::default(),
+            head_series_limited: Family::default(),
+            limits_reloads: Counter::default(),
+            limits_reload_errors: Counter::default(),
+            gate_max: Gauge::default(),
+            gate_in_flight: Gauge::default(),
+            gate_total: Counter::default(),
+            gate_duration: request_seconds(),
+            read_only: Gauge::default(),
+            storage_free_bytes: Gauge::default(),
+            storage_min_free_bytes: Gauge::default(),
+            memory_max_bytes: Gauge::default(),
+            memory_new_series_refused: Gauge::default(),
+            memory_writes_refused: Gauge::default(),
             tenant_open_failures: Family::default(),
             replay_duration: Family::default(),
+            compactions_triggered: Family::default(),
             compactions: Family::default(),
             compactions_failed: Family::default(),
             compaction_duration: Family::new_with_constructor(compaction_seconds),
-            retention_deletions: Family::default(),
+            time_retentions: Family::default(),
+            size_retentions: Family::default(),
             retention_failures: Family::default(),
             shipper_dir_syncs: Family::default(),
             shipper_dir_sync_failures: Family::default(),
@@ -122,6 +170,8 @@ impl Metrics {
         };
         let mut registry = Registry::default();
         metrics.register_write_path(&mut registry);
+        metrics.register_limits(&mut registry);
+        metrics.register_room(&mut registry);
         metrics.register_storage(&mut registry);
         metrics.register_shipping(&mut registry);
         (Arc::new(metrics), registry)
@@ -148,18 +198,61 @@ impl Metrics {
         r.register("ringside_build", "The version that runs", build);
     }
 
+    fn register_limits(&self, r: &mut Registry) {
+        let help = "Limits of a request, 0 for none";
+        r.register("thanos_receive_write_limits", help, self.write_limits.clone());
+        let help = "How far beyond its limit a refused request was";
+        r.register("thanos_receive_write_limits_hit", help, self.write_limits_hit.clone());
+        let help = "Series that the tenant's head may have, 0 for any number";
+        r.register("thanos_receive_head_series_limit", help, self.head_series_limit.clone());
+        let help = "Requests with series that were refused because there are too many";
+        r.register("thanos_receive_head_series_limited_requests", help, self.head_series_limited.clone());
+        let help = "Times that the limits file changed";
+        r.register("thanos_receive_limits_config_reload", help, self.limits_reloads.clone());
+        let help = "Times that the limits file changed and could not be read or was not valid";
+        r.register("thanos_receive_limits_config_reload_err", help, self.limits_reload_errors.clone());
+        let gate = |what| format!("thanos_receive_write_request_concurrent_gate_write_requests_{what}");
+        r.register(gate("max"), "Writes at once, 0 for any number", self.gate_max.clone());
+        r.register(gate("in_flight"), "Writes that had their turn and go on", self.gate_in_flight.clone());
+        // The encoder puts _total behind a counter's name.
+        let name = "thanos_receive_write_request_concurrent_gate_write_requests";
+        r.register(name, "Writes that had their turn", self.gate_total.clone());
+        r.register(gate("duration_seconds"), "Wait for the turn", self.gate_duration.clone());
+    }
+
+    fn register_room(&self, r: &mut Registry) {
+        let help = "Requests refused unread because memory or disk is short";
+        r.register("ringside_receive_requests_turned_away", help, self.requests_turned_away.clone());
+        let help = "Whether writes are refused because the disk is nearly full";
+        r.register("ringside_read_only", help, self.read_only.clone());
+        let help = "Room on the disk of --tsdb.path";
+        r.register("ringside_storage_free_bytes", help, self.storage_free_bytes.clone());
+        let help = "Room below which writes are refused";
+        r.register("ringside_storage_min_free_bytes", help, self.storage_min_free_bytes.clone());
+        let help = "Ceiling of resident memory, 0 for none";
+        r.register("ringside_memory_max_bytes", help, self.memory_max_bytes.clone());
+        let help = "Whether new series are refused because memory is short";
+        r.register("ringside_memory_new_series_refused", help, self.memory_new_series_refused.clone());
+        let help = "Whether writes are refused because memory is at its ceiling";
+        r.register("ringside_memory_writes_refused", help, self.memory_writes_refused.clone());
+    }
+
     fn register_storage(&self, r: &mut Registry) {
         let help = "Attempts to open a tenant that failed";
         r.register("ringside_tenant_open_failures", help, self.tenant_open_failures.clone());
         let help = "Time that the tenant's replay took";
         r.register("prometheus_tsdb_data_replay_duration_seconds", help, self.replay_duration.clone());
+        let help = "Block cuts begun";
+        r.register("prometheus_tsdb_compactions_triggered", help, self.compactions_triggered.clone());
         r.register("prometheus_tsdb_compactions", "Blocks cut from the head", self.compactions.clone());
         let help = "Block cuts that failed";
         r.register("prometheus_tsdb_compactions_failed", help, self.compactions_failed.clone());
         let help = "Time to cut a block";
         r.register("prometheus_tsdb_compaction_duration_seconds", help, self.compaction_duration.clone());
         let help = "Blocks deleted because they were older than the retention";
-        r.register("prometheus_tsdb_time_retentions", help, self.retention_deletions.clone());
+        r.register("prometheus_tsdb_time_retentions", help, self.time_retentions.clone());
+        let help = "Blocks deleted because the tenant had more bytes than it may";
+        r.register("prometheus_tsdb_size_retentions", help, self.size_retentions.clone());
         let help = "Retention runs that failed";
         r.register("ringside_retention_failures", help, self.retention_failures.clone());
     }
@@ -198,129 +291,11 @@ fn request_elements() -> Histogram {
     Histogram::new([10.0, 50.0, 100.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0])
 }
 
+/// Bytes, series or samples beyond a limit.
+fn excess() -> Histogram {
+    Histogram::new((0..9).map(|power| 10_f64.powi(power)))
+}
+
 fn compaction_seconds() -> Histogram {
     Histogram::new([0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0])
-}
-
-/// Reads each tenant's storage, and the bytes in flight, when metrics are scraped.
-pub(crate) struct TenantCollector {
-    tenants: Arc<Tenants>,
-    in_flight: InFlight,
-}
-
-impl TenantCollector {
-    pub(crate) fn new(tenants: Arc<Tenants>, in_flight: InFlight) -> Self {
-        Self { tenants, in_flight }
-    }
-}
-
-impl fmt::Debug for TenantCollector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TenantCollector")
-    }
-}
-
-type Read = fn(&Stats) -> Option<f64>;
-
-/// Gauges that are read from each tenant's storage.
-const GAUGES: &[(&str, &str, Read)] = &[
-    ("prometheus_tsdb_head_series", "Series in the head", |s| Some(s.series as f64)),
-    ("prometheus_tsdb_head_chunks", "Chunks in the head", |s| Some(s.chunks as f64)),
-    ("prometheus_tsdb_head_min_time", "Oldest time in the head, milliseconds", |s| {
-        s.head_time_range.map(|(min, _)| min as f64)
-    }),
-    ("prometheus_tsdb_head_max_time", "Newest time in the head, milliseconds", |s| {
-        s.head_time_range.map(|(_, max)| max as f64)
-    }),
-    ("prometheus_tsdb_blocks_loaded", "Blocks on disk", |s| Some(s.blocks as f64)),
-    ("prometheus_tsdb_wal_segment_current", "WAL segment being written", |s| Some(s.wal_segment as f64)),
-    ("ringside_tsdb_head_symbol_bytes", "Bytes of label strings in the head", |s| {
-        Some(s.symbol_bytes as f64)
-    }),
-    ("ringside_tsdb_bad_blocks", "Block directories that could not be read", |s| Some(s.bad_blocks as f64)),
-    ("ringside_tsdb_wal_torn_bytes", "Bytes of a torn write cut off the WAL at start", |s| {
-        Some(s.wal_torn_bytes as f64)
-    }),
-    ("ringside_tsdb_wal_unknown_refs", "WAL samples at start whose series no record named", |s| {
-        Some(s.wal_unknown_refs as f64)
-    }),
-    ("ringside_tsdb_poisoned", "Whether the tenant takes no writes because its WAL failed", |s| {
-        Some(f64::from(u8::from(s.poisoned)))
-    }),
-];
-
-/// Counters that are read from each tenant's storage; with the kind of sample where Prometheus names it.
-const COUNTERS: &[(&str, &str, Option<&str>, Read)] = &[
-    ("prometheus_tsdb_head_samples_appended", "Samples stored", Some("float"), |s| {
-        Some(s.counters.samples_appended as f64)
-    }),
-    ("prometheus_tsdb_out_of_order_samples", "Samples refused as out of order", Some("float"), |s| {
-        Some(s.counters.out_of_order as f64)
-    }),
-    ("prometheus_tsdb_out_of_bound_samples", "Samples refused as out of bounds", Some("float"), |s| {
-        Some(s.counters.out_of_bounds as f64)
-    }),
-    ("ringside_tsdb_duplicate_samples", "Samples that were stored already", Some("float"), |s| {
-        Some(s.counters.duplicates as f64)
-    }),
-    ("prometheus_tsdb_head_series_created", "Series created", None, |s| {
-        Some(s.counters.series_created as f64)
-    }),
-    ("prometheus_tsdb_head_series_removed", "Series dropped", None, |s| {
-        Some(s.counters.series_removed as f64)
-    }),
-    ("prometheus_tsdb_head_chunks_created", "Chunks begun", None, |s| Some(s.counters.chunks_created as f64)),
-    ("prometheus_tsdb_head_chunks_removed", "Chunks dropped", None, |s| {
-        Some(s.counters.chunks_removed as f64)
-    }),
-];
-
-impl Collector for TenantCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let stats: Vec<(TenantId, Stats)> =
-            self.tenants.open().into_iter().map(|(tenant, tsdb)| (tenant, tsdb.stats())).collect();
-        for (name, help, read) in GAUGES {
-            let kind = ConstGauge::new(0.0_f64).metric_type();
-            let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
-            for (labels, value) in values(&stats, None, *read) {
-                ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
-            }
-        }
-        for (name, help, sample_type, read) in COUNTERS {
-            let kind = ConstCounter::new(0.0_f64).metric_type();
-            let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
-            for (labels, value) in values(&stats, *sample_type, *read) {
-                ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
-            }
-        }
-        self.encode_process_wide(&mut encoder)
-    }
-}
-
-fn values<'a>(
-    stats: &'a [(TenantId, Stats)],
-    sample_type: Option<&'a str>,
-    read: Read,
-) -> impl Iterator<Item = (Vec<(&'static str, &'a str)>, f64)> {
-    stats.iter().filter_map(move |(tenant, stats)| {
-        let mut labels = vec![("tenant", tenant.as_str())];
-        labels.extend(sample_type.map(|kind| ("type", kind)));
-        Some((labels, read(stats)?))
-    })
-}
-
-impl TenantCollector {
-    fn encode_process_wide(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let states = self.tenants.states();
-        let kind = ConstGauge::new(0_i64).metric_type();
-        let mut metric = encoder.encode_descriptor("ringside_tenants", "Tenants by state", None, kind)?;
-        for state in TenantState::ALL {
-            let count = states.iter().filter(|s| **s == state).count() as i64;
-            ConstGauge::new(count).encode(metric.encode_family(&[("state", state.name())])?)?;
-        }
-        let used = ConstGauge::new(self.in_flight.used_bytes() as i64);
-        let help = "Bytes of request bodies in memory";
-        let name = "ringside_receive_in_flight_bytes";
-        used.encode(encoder.encode_descriptor(name, help, None, used.metric_type())?)
-    }
 }

@@ -1,4 +1,4 @@
-//! What the headers of a write request say, judged before its body is read.
+//! What the headers of a request say: of a write, judged before its body is read; of any, the tenant.
 
 use axum::http::{HeaderMap, HeaderName, Method, header};
 
@@ -46,12 +46,20 @@ fn is_remote_write_1(content_type: &str) -> bool {
         })
 }
 
-/// The tenant: of the configured header, else of Thanos' header, else the default. An empty header counts as absent.
+/// The tenant: of the configured header, else of Thanos' header, else the default.
 pub(super) fn tenant(
     headers: &HeaderMap,
     configured: &HeaderName,
     default: &TenantId,
 ) -> Result<TenantId, WriteError> {
+    Ok(named_tenant(headers, configured)?.unwrap_or_else(|| default.clone()))
+}
+
+/// The tenant that a header names, where one does. An empty header counts as absent.
+pub(super) fn named_tenant(
+    headers: &HeaderMap,
+    configured: &HeaderName,
+) -> Result<Option<TenantId>, WriteError> {
     for name in [configured, &TENANT_HEADER] {
         let mut values = headers.get_all(name).iter();
         let Some(value) = values.next().filter(|v| !v.is_empty()) else { continue };
@@ -61,9 +69,10 @@ pub(super) fn tenant(
         }
         let value = value.to_str().map_err(|_| refuse("not printable ASCII"))?;
         return TenantId::parse(value)
+            .map(Some)
             .map_err(|source| WriteError::Tenant { header: name.to_string(), source });
     }
-    Ok(default.clone())
+    Ok(None)
 }
 
 /// The declared length of the body, where there is one that can be read.
