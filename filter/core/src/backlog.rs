@@ -36,8 +36,12 @@ impl Backlog {
         }
     }
 
+    /// What is under way to all sidecars.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.values().sum()
+    }
+
     /// Whether nothing is under way.
-    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

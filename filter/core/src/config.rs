@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::tenant::TenantId;
 
 /// A valid configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Which sidecars hold which tenant's series.
     pub hashrings: Hashrings,

@@ -160,6 +160,16 @@ impl Fanouts {
         self.writes.len()
     }
 
+    /// How much is under way to all sidecars, in bytes.
+    pub fn bytes_under_way(&self) -> usize {
+        self.backlog.bytes()
+    }
+
+    /// Whether nothing is kept of any write: none is under way, and no client's time is watched.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.deadlines.is_empty() && self.backlog.is_empty()
+    }
+
     /// Judges a request from its headers and chooses its tenant.
     pub fn admit(&self, head: &Head<'_>, lookup: impl Fn(Lookup<'_>) -> Option<Vec<u8>>) -> Admission {
         let protocol = match judge(head, self.config.body_bytes_max) {
