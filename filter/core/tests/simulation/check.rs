@@ -1,5 +1,6 @@
 //! What must hold in every world.
 
+use ringside_filter_core::limits::Limits;
 use ringside_filter_core::{Admitted, Call, Effect, Event, Fanouts, RequestId, Response};
 use ringside_hashring::{EndpointIndex, series_hash, write_quorum};
 use ringside_proto::Protocol;
@@ -108,7 +109,7 @@ pub(crate) fn end(world: &mut World) {
 /// The verdict of the same request if these replies come in this order, and then time passes.
 fn replay(fanouts: &mut Fanouts, request: &Request, order: &[usize]) -> Verdict {
     let id = RequestId(0);
-    let admitted = Admitted { tenant: tenant(), protocol: request.write.protocol };
+    let admitted = Admitted { tenant: tenant(), protocol: request.write.protocol, limits: Limits::default() };
     let mut effects = Vec::new();
     fanouts.on(Event::Body { request: id, admitted, body: request.write.body.clone() }, &mut effects);
     for at in order {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use ringside_filter_core::limits::Limits;
 use ringside_filter_core::{
     Admitted, Call, Config, Counter, Effect, Event, Fanouts, Reply, RequestId, Response, TICK_MS, TenantId,
 };
@@ -219,7 +220,7 @@ impl World {
         let request = RequestId(self.requests);
         self.requests += 1;
         let filter = self.filters.len() - 1;
-        let admitted = Admitted { tenant: tenant(), protocol: write.protocol };
+        let admitted = Admitted { tenant: tenant(), protocol: write.protocol, limits: Limits::default() };
         let body = write.body.clone();
         self.witness.sent(request, filter, self.now_ms, tries, write);
         if self.random.percent(self.trouble / 2) {
@@ -332,6 +333,7 @@ impl World {
                 }
                 Effect::Respond { request, response } => self.respond(request, &response),
                 Effect::Count(counter) => assert_ne!(counter, Counter::HeldBack, "so little is under way"),
+                Effect::Charge { .. } => unreachable!("no tenant has a rate"),
                 Effect::Drained => self.filters[filter].drained += 1,
             }
         }
