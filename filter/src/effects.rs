@@ -8,12 +8,13 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::LogLevel;
 use ringside_filter_core::{Call, Dispatch, Effect, Event, Fanouts, RequestId, Response};
 
+use crate::shared_data::HostData;
 use crate::stats::Stats;
 
 /// Names the queue by which an HTTP context has the root take its turn. The host uses no such id.
@@ -93,6 +94,11 @@ impl Worker {
                 Effect::Dispatch(dispatch) => effects.extend(self.dispatch(&dispatch)),
                 Effect::Respond { request, response } => self.respond_to(request, &response),
                 Effect::Count(counter) => self.stats.count(counter),
+                Effect::Charge { tenant, rate, samples } => {
+                    if !rate.charge(&HostData, &tenant, samples, now_ms()) {
+                        self.stats.charge_lost();
+                    }
+                }
                 Effect::Drained => {
                     let _ = hostcalls::set_effective_context(self.root_id);
                     let _ = hostcalls::done();
@@ -134,8 +140,20 @@ impl Worker {
     }
 }
 
+/// The host's clock, in milliseconds since the Unix epoch; 0 if it has none, which refills no balance.
+pub(crate) fn now_ms() -> u64 {
+    let since_epoch = hostcalls::get_current_time().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok());
+    since_epoch.map_or(0, |elapsed| elapsed.as_millis() as u64)
+}
+
 fn send(dispatch: &Dispatch) -> Option<u32> {
     let timeout = Duration::from_millis(dispatch.timeout_ms.into());
-    let headers = dispatch.headers().to_vec();
-    hostcalls::dispatch_http_call(&dispatch.address, headers, Some(&dispatch.body), Vec::new(), timeout).ok()
+    hostcalls::dispatch_http_call(
+        &dispatch.address,
+        dispatch.headers(),
+        Some(&dispatch.body),
+        Vec::new(),
+        timeout,
+    )
+    .ok()
 }

@@ -11,7 +11,8 @@ use proxy_wasm::types::{Action, BufferType, MapType};
 use ringside_filter_core::metadata::{self, Unreadable};
 use ringside_filter_core::{Admission, Admitted, Event, Head, Lookup, RequestId, Response};
 
-use crate::effects::Worker;
+use crate::effects::{Worker, now_ms};
+use crate::shared_data::HostData;
 
 pub(crate) struct Http {
     request: RequestId,
@@ -84,7 +85,7 @@ impl HttpContext for Http {
             content_length: content_length.as_deref(),
             is_bodyless: end_of_stream,
         };
-        match worker.judge(|fanouts| fanouts.admit(&head, lookup)) {
+        match worker.judge(|fanouts| fanouts.admit(&head, lookup, &HostData, now_ms())) {
             Admission::Pass => Action::Continue,
             Admission::Refuse(response) => self.answer(&worker, &response),
             Admission::Read(admitted) => {

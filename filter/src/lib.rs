@@ -1,7 +1,8 @@
 //! Ringside's module for Envoy: replicates remote writes to the sidecars of a hashring.
 //!
 //! Owns the start of the VM and nothing else. `root_context` holds a configuration and its writes, `http_context`
-//! turns a client's stream into events, `effects` turns effects into host calls, `stats` names what is counted.
+//! turns a client's stream into events, `effects` turns effects into host calls, `shared_data` is what workers share,
+//! `stats` names what is counted.
 //! Every decision is taken in `ringside_filter_core`.
 //!
 //! Invariant: nothing here panics. A trap would cost every request in flight in the worker.
@@ -11,6 +12,7 @@
 mod effects;
 mod http_context;
 mod root_context;
+mod shared_data;
 mod stats;
 
 use proxy_wasm::types::LogLevel;

@@ -21,6 +21,7 @@ pub(crate) struct Stats {
     empty: Metric,
     held_back: Metric,
     client_gone: Metric,
+    charge_lost: Metric,
     requests: Vec<(u16, Metric)>,
 }
 
@@ -81,6 +82,7 @@ impl Stats {
             empty: form("empty"),
             held_back: Metric::counter("ringside_parts_held_back_total"),
             client_gone: Metric::counter("ringside_clients_gone_total"),
+            charge_lost: Metric::counter("ringside_rate_charges_lost_total"),
             requests: CODES.into_iter().map(request).collect(),
         }
     }
@@ -107,6 +109,11 @@ impl Stats {
             Counter::ClientGone => self.client_gone,
         };
         metric.add_one();
+    }
+
+    /// Counts a write that no balance was charged for.
+    pub(crate) fn charge_lost(&self) {
+        self.charge_lost.add_one();
     }
 
     /// Counts an answer to a client.

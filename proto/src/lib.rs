@@ -9,6 +9,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 pub mod labels;
+pub mod limits;
 mod parts;
 pub mod protocol;
 pub mod remote_write;
@@ -36,7 +37,9 @@ pub mod ringside {
     include!("generated/ringside.v1.rs");
 }
 
-/// Request header by which the filter asks a sidecar for the list of refused series.
+/// Request header by which the filter asks a sidecar for the list of refused series. A sidecar that is asked says
+/// what is written of a request of 1.0 too (see [`protocol::HEADERS_WRITTEN`]): the filter charges it to the tenant's
+/// rate where it did not look inside, and tells no client.
 pub const HEADER_REFUSALS: &str = "x-ringside-refusals";
 
 /// Content type of an answer that carries a [`ringside::WriteRefused`].

@@ -45,7 +45,7 @@ const MESSAGE_V2: &str = "io.prometheus.write.v2.Request";
 const ECHO_CHARS_MAX: usize = 100;
 
 /// The headers of an answer that say how many samples, histograms and exemplars are written: on every answer to a
-/// request of 2.0, whatever its status, and on none to one of 1.0.
+/// request of 2.0, whatever its status, and on none that a client of 1.0 gets.
 pub const HEADERS_WRITTEN: [&str; 3] = [
     "x-prometheus-remote-write-samples-written",
     "x-prometheus-remote-write-histograms-written",

@@ -14,10 +14,14 @@ use ringside_proto::settings::{
 use ringside_proto::tenant::TenantError;
 use serde::Deserialize;
 
+use crate::limits::{Limits, LimitsError, RawLimits};
 use crate::tenant::TenantId;
 
+/// Bounds of what may be under way from one worker, in bytes.
+const IN_FLIGHT_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 30;
+
 /// A valid configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Which sidecars hold which tenant's series.
     pub hashrings: Hashrings,
@@ -37,6 +41,11 @@ pub struct Config {
     pub body_bytes_max: usize,
     /// The largest body as it declares itself decompressed, 1 KiB to 64 MiB, default 32 MiB.
     pub decoded_bytes_max: usize,
+    /// The most bytes under way to all sidecars from one worker, 1 MiB to 1 GiB, default 256 MiB. Beyond it a write
+    /// gets 503 at once.
+    pub in_flight_bytes_max: usize,
+    /// The limits of tenants for which metadata has none, default no limit.
+    pub limits: Limits,
 }
 
 /// Why a configuration is refused.
@@ -51,6 +60,8 @@ pub enum ConfigError {
     TenantHeader { value: String },
     #[error("default_tenant is {value:?}: {error}")]
     DefaultTenant { value: String, error: TenantError },
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
     #[error(transparent)]
     Hashrings(#[from] RingError),
 }
@@ -72,6 +83,10 @@ struct Raw {
     body_bytes_max: u64,
     #[serde(default = "default_body_bytes_max")]
     decoded_bytes_max: u64,
+    #[serde(default = "default_in_flight_bytes_max")]
+    in_flight_bytes_max: u64,
+    #[serde(default)]
+    limits: RawLimits,
 }
 
 fn default_replication_factor() -> u64 {
@@ -94,6 +109,10 @@ fn default_body_bytes_max() -> u64 {
     DECODED_BYTES_MAX as u64
 }
 
+fn default_in_flight_bytes_max() -> u64 {
+    256 << 20
+}
+
 impl Config {
     /// Reads and judges the plugin configuration.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
@@ -106,6 +125,8 @@ impl Config {
             bounded("late_write_timeout_ms", late, write_timeout_ms..=*TIMEOUT_MS.end())?;
         let body_bytes_max = bounded("body_bytes_max", raw.body_bytes_max, BODY_BYTES)? as usize;
         let decoded_bytes_max = bounded("decoded_bytes_max", raw.decoded_bytes_max, BODY_BYTES)? as usize;
+        let in_flight_bytes_max =
+            bounded("in_flight_bytes_max", raw.in_flight_bytes_max, IN_FLIGHT_BYTES)? as usize;
         if !is_header_name(&raw.tenant_header) {
             return Err(ConfigError::TenantHeader { value: raw.tenant_header });
         }
@@ -122,6 +143,8 @@ impl Config {
             late_write_timeout_ms: late_write_timeout_ms as u32,
             body_bytes_max,
             decoded_bytes_max,
+            in_flight_bytes_max,
+            limits: raw.limits.try_into()?,
         })
     }
 }
@@ -139,7 +162,7 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::Config;
+    use super::{Config, Limits};
 
     const RINGS: &str = r#""hashrings":[{"endpoints":["a:1","b:1","c:1"],"algorithm":"ketama"}]"#;
 
@@ -155,13 +178,16 @@ mod tests {
         assert_eq!(config.default_tenant.as_str(), "default-tenant");
         assert_eq!((config.write_timeout_ms, config.late_write_timeout_ms), (5000, 15_000));
         assert_eq!((config.body_bytes_max, config.decoded_bytes_max), (32 << 20, 32 << 20));
+        assert_eq!(config.in_flight_bytes_max, 256 << 20);
+        assert_eq!(config.limits, Limits::default());
     }
 
     #[test]
     fn every_field_is_read() {
         let json = format!(
             r#"{{{RINGS},"replication_factor":2,"tenant_header":"X-Scope-OrgID","default_tenant":"t",
-                "write_timeout_ms":250,"late_write_timeout_ms":300,"body_bytes_max":2048,"decoded_bytes_max":4096}}"#
+                "write_timeout_ms":250,"late_write_timeout_ms":300,"body_bytes_max":2048,"decoded_bytes_max":4096,
+                "in_flight_bytes_max":2097152,"limits":{{"samples_per_second":10,"label_value_bytes":5}}}}"#
         );
         let config = Config::parse(json.as_bytes()).unwrap();
         assert_eq!(config.replication_factor, 2);
@@ -169,6 +195,9 @@ mod tests {
         assert_eq!(config.default_tenant.as_str(), "t");
         assert_eq!((config.write_timeout_ms, config.late_write_timeout_ms), (250, 300));
         assert_eq!((config.body_bytes_max, config.decoded_bytes_max), (2048, 4096));
+        assert_eq!(config.in_flight_bytes_max, 2 << 20);
+        assert_eq!(config.limits.rate.map(|rate| rate.burst), Some(10));
+        assert_eq!(config.limits.content.label_value_bytes, Some(5));
     }
 
     #[test]
@@ -179,6 +208,10 @@ mod tests {
         assert_eq!(late, "late_write_timeout_ms is 4999; it must be 5000 to 300000");
         assert_eq!(error(r#","body_bytes_max":7"#), "body_bytes_max is 7; it must be 1024 to 67108864");
         assert!(error(r#","decoded_bytes_max":4294967296"#).starts_with("decoded_bytes_max is 4294967296"));
+        assert!(error(r#","in_flight_bytes_max":1"#).starts_with("in_flight_bytes_max is 1; it must be"));
+        assert!(error(r#","limits":{"body_bytes":0}"#).starts_with("the limit body_bytes must be"));
+        assert!(error(r#","limits":{"burst":5}"#).contains("needs samples_per_second"));
+        assert!(error(r#","limits":{"bodybytes":5}"#).contains("unknown field `bodybytes`"));
         assert!(error(r#","tenant_header":"a b""#).starts_with("tenant_header is \"a b\""));
         assert!(error(r#","default_tenant":"..""#).starts_with("default_tenant is \"..\""));
         assert!(error(r#","replicaton_factor":3"#).contains("unknown field `replicaton_factor`"));

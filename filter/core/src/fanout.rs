@@ -10,17 +10,20 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use ringside_proto::remote_write_v2::Contents;
+use ringside_proto::limits::{ContentLimits, HEADER_LIMITS};
 use ringside_proto::{HEADER_REFUSALS, Protocol};
 
+use crate::admission::{Admission, Admitted, admit, unwritten};
 use crate::answer::{Answer, Reply};
 use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::quorum::{Outcome, Rule};
+use crate::rate::{Rate, SharedData};
 use crate::reply::Response;
-use crate::request::{Head, Judgement, judge, judge_length};
-use crate::split::{Form, Splitter};
-use crate::tenant::{Lookup, TenantId, choose};
+use crate::request::{Head, judge_length};
+use crate::split::{Form, Incoming, Splitter};
+use crate::tally::Tally;
+use crate::tenant::{Lookup, TenantId};
 use crate::write::{SentPart, Write};
 
 /// The header that names the tenant to a sidecar, whatever header named it to the filter.
@@ -73,6 +76,12 @@ pub enum Effect {
         response: Response,
     },
     Count(Counter),
+    /// A tenant's balance is to be charged, by [`Rate::charge`].
+    Charge {
+        tenant: TenantId,
+        rate: Rate,
+        samples: u64,
+    },
     /// The last write under way has ended after [`Event::Drain`].
     Drained,
 }
@@ -87,6 +96,8 @@ pub struct Dispatch {
     pub protocol: Protocol,
     pub body: Rc<Vec<u8>>,
     pub timeout_ms: u32,
+    /// The limits that are left to the sidecar, as a header has them.
+    pub limits: Option<Rc<str>>,
 }
 
 /// Something that happened once.
@@ -106,23 +117,6 @@ pub enum Counter {
     HeldBack,
     /// A client left before its verdict.
     ClientGone,
-}
-
-/// What becomes of a request, judged from its headers.
-#[derive(Debug)]
-pub enum Admission {
-    /// Not a write.
-    Pass,
-    Refuse(Response),
-    /// Its body is to be read, and comes back with this.
-    Read(Admitted),
-}
-
-/// A request whose headers are in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admitted {
-    pub tenant: TenantId,
-    pub protocol: Protocol,
 }
 
 /// The writes under way in one worker.
@@ -160,22 +154,30 @@ impl Fanouts {
         self.writes.len()
     }
 
-    /// Judges a request from its headers and chooses its tenant.
-    pub fn admit(&self, head: &Head<'_>, lookup: impl Fn(Lookup<'_>) -> Option<Vec<u8>>) -> Admission {
-        let protocol = match judge(head, self.config.body_bytes_max) {
-            Judgement::Pass => return Admission::Pass,
-            Judgement::Refuse(response) => return Admission::Refuse(response),
-            Judgement::Read(protocol) => protocol,
-        };
-        match choose(&self.config.tenant_header, &self.config.default_tenant, lookup) {
-            Ok(tenant) => Admission::Read(Admitted { tenant, protocol }),
-            Err(error) => Admission::Refuse(unwritten(protocol, Response::refusal(400, error.to_string()))),
-        }
+    /// How much is under way to all sidecars, in bytes.
+    pub fn bytes_under_way(&self) -> usize {
+        self.backlog.bytes()
+    }
+
+    /// Whether nothing is kept of any write: none is under way, and no client's time is watched.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.deadlines.is_empty() && self.backlog.is_empty()
+    }
+
+    /// Judges a request from its headers, and finds out its tenant and the limits of that.
+    pub fn admit(
+        &self,
+        head: &Head<'_>,
+        lookup: impl Fn(Lookup<'_>) -> Option<Vec<u8>>,
+        shared: &impl SharedData,
+        now_ms: u64,
+    ) -> Admission {
+        admit(&self.config, head, lookup, shared, now_ms)
     }
 
     /// Judges how much of a body has arrived.
     pub fn judge_length(&self, admitted: &Admitted, bytes: usize) -> Option<Response> {
-        let refusal = judge_length(bytes, self.config.body_bytes_max)?;
+        let refusal = judge_length(bytes, admitted.body_bytes_max(&self.config))?;
         Some(unwritten(admitted.protocol, refusal))
     }
 
@@ -221,17 +223,37 @@ impl Fanouts {
         if self.writes.len() >= WRITES_MAX {
             return Err(Response::refusal(503, format!("{WRITES_MAX} writes are under way")));
         }
-        let Admitted { tenant, protocol } = admitted;
+        if self.backlog.bytes() >= self.config.in_flight_bytes_max {
+            return Err(Response::refusal(503, "too many bytes are under way"));
+        }
+        let Admitted { tenant, protocol, limits } = admitted;
         let Some(ring) = self.config.hashrings.for_tenant(tenant.as_str()) else {
             return Err(Response::refusal(503, format!("no hashring serves the tenant {}", tenant.as_str())));
         };
-        let plan = self.splitter.plan(ring, tenant.as_str(), *protocol, body, self.config.decoded_bytes_max);
+        let incoming = Incoming {
+            tenant: tenant.as_str(),
+            protocol: *protocol,
+            limits: limits.content,
+            counts_samples: limits.rate.is_some(),
+            decoded_bytes_max: self.config.decoded_bytes_max,
+        };
+        let plan = self.splitter.plan(ring, &incoming, body);
         let plan = plan.map_err(|error| Response::unusable_body(&error))?;
-        if plan.parts.is_empty() {
+        if plan.parts.is_empty() && plan.refused.is_none() {
             effects.push(Effect::Count(Counter::Empty));
             return Err(Response::stored(*protocol));
         }
         effects.push(Effect::Count(Counter::Sent(plan.form)));
+        let mut charge = limits.rate.map(|rate| (tenant.clone(), rate));
+        if let Some(samples) = plan.samples
+            && let Some((tenant, rate)) = charge.take()
+        {
+            effects.push(Effect::Charge { tenant, rate, samples });
+        }
+        let limits = match plan.form {
+            Form::Unchanged if !limits.content.is_none() => Some(header_of(&limits.content)),
+            _ => None,
+        };
         let mut parts = Vec::with_capacity(plan.parts.len());
         let mut held_back = Vec::new();
         for (part, planned) in (0..).zip(plan.parts) {
@@ -246,6 +268,7 @@ impl Fanouts {
                     protocol: *protocol,
                     body: planned.body,
                     timeout_ms: self.config.late_write_timeout_ms,
+                    limits: limits.clone(),
                 }));
                 parts.push(SentPart { address, bytes, is_outstanding: true });
             } else {
@@ -253,8 +276,14 @@ impl Fanouts {
                 parts.push(SentPart { address, bytes: 0, is_outstanding: true });
             }
         }
-        let rule = Rule::new(ring.replication_factor());
-        self.writes.insert(request, Write::new(*protocol, rule, plan.layout, parts));
+        let tally = Tally::new(Rule::new(ring.replication_factor()), plan.layout, plan.refused);
+        let mut write = Write::new(*protocol, tally, parts, charge);
+        if write.is_over() {
+            // No series is left to be sent.
+            write.decide(request, effects);
+            return Ok(());
+        }
+        self.writes.insert(request, write);
         // One tick less: the client is answered within the timeout, not just after it.
         let wait = u64::from(self.config.write_timeout_ms.saturating_sub(TICK_MS));
         self.deadlines.push_back((self.now_ms + wait, request));
@@ -296,17 +325,16 @@ impl Fanouts {
     }
 }
 
-/// The filter's own answer to a request of which nothing is sent on.
-fn unwritten(protocol: Protocol, response: Response) -> Response {
-    response.with_written(protocol, Contents::default())
+fn header_of(limits: &ContentLimits) -> Rc<str> {
+    limits.to_string().into()
 }
 
 impl Dispatch {
     /// The request headers, pseudo-headers first. Nothing of the client's own headers is among them, and none that
     /// asks Envoy to retry: the other replicas decide sooner than a sidecar is back, and Envoy would hold a copy of the
     /// body for the retry until the answer.
-    pub fn headers(&self) -> [(&str, &str); 8] {
-        [
+    pub fn headers(&self) -> Vec<(&str, &str)> {
+        let mut headers = vec![
             (":method", "POST"),
             (":path", WRITE_PATH),
             (":authority", &self.address),
@@ -315,7 +343,9 @@ impl Dispatch {
             ("x-prometheus-remote-write-version", self.protocol.version()),
             (SIDECAR_TENANT_HEADER, self.tenant.as_str()),
             (HEADER_REFUSALS, "1"),
-        ]
+        ];
+        headers.extend(self.limits.as_deref().map(|limits| (HEADER_LIMITS, limits)));
+        headers
     }
 }
 

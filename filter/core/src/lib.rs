@@ -10,13 +10,16 @@
 
 #![cfg_attr(not(test), deny(clippy::expect_used, clippy::indexing_slicing))]
 
+pub mod admission;
 pub mod answer;
 pub mod backlog;
 pub mod config;
 pub mod fanout;
 pub mod layout;
+pub mod limits;
 pub mod metadata;
 pub mod quorum;
+pub mod rate;
 pub mod reply;
 pub mod request;
 pub mod split;
@@ -24,10 +27,12 @@ pub mod tally;
 pub mod tenant;
 mod write;
 
+pub use admission::{Admission, Admitted};
 pub use answer::{ANSWER_BYTES_MAX, Reply};
 pub use config::{Config, ConfigError};
-pub use fanout::{Admission, Admitted, Call, Counter, Dispatch, Effect, Event, Fanouts, RequestId, TICK_MS};
+pub use fanout::{Call, Counter, Dispatch, Effect, Event, Fanouts, RequestId, TICK_MS};
 pub use quorum::Outcome;
+pub use rate::{Rate, SharedData};
 pub use reply::Response;
 pub use request::Head;
 pub use ringside_proto::protocol::HEADERS_WRITTEN;

@@ -34,23 +34,54 @@ pub fn value(
     }
 }
 
-/// Finds a key in what proxy-wasm calls pairs: their number, the lengths of each key and value, and then each key and
-/// value, with a zero after it. Numbers have 32 bits, the lowest byte first.
 fn find(pairs: &[u8], key: &str) -> Result<Option<Vec<u8>>, Unreadable> {
-    let (count, rest) = number(pairs)?;
-    let lengths_end = count.checked_mul(8).ok_or(Unreadable)?;
-    let (mut lengths, mut texts) = rest.split_at_checked(lengths_end).ok_or(Unreadable)?;
-    while !lengths.is_empty() {
-        let (key_len, rest) = number(lengths)?;
-        let (value_len, rest) = number(rest)?;
-        lengths = rest;
-        let name = text(&mut texts, key_len)?;
-        let value = text(&mut texts, value_len)?;
+    let mut pairs = Pairs::new(pairs)?;
+    while let Some((name, value)) = pairs.next()? {
         if name == key.as_bytes() {
             return Ok(Some(value.to_vec()));
         }
     }
     Ok(None)
+}
+
+/// A key and its value.
+pub type Pair<'a> = (&'a [u8], &'a [u8]);
+
+/// The keys and values of a struct within our namespace. What is longer than its pairs is no struct: the bytes of a
+/// number would pass for one that is empty.
+pub fn entries(pairs: &[u8]) -> Result<Vec<Pair<'_>>, Unreadable> {
+    let mut entries = Vec::new();
+    let mut pairs = Pairs::new(pairs)?;
+    while let Some(entry) = pairs.next()? {
+        entries.push(entry);
+    }
+    if pairs.texts.is_empty() { Ok(entries) } else { Err(Unreadable) }
+}
+
+/// What proxy-wasm calls pairs: their number, the lengths of each key and value, and then each key and value, with a
+/// zero after it. Numbers have 32 bits, the lowest byte first.
+struct Pairs<'a> {
+    lengths: &'a [u8],
+    texts: &'a [u8],
+}
+
+impl<'a> Pairs<'a> {
+    fn new(pairs: &'a [u8]) -> Result<Self, Unreadable> {
+        let (count, rest) = number(pairs)?;
+        let lengths_end = count.checked_mul(8).ok_or(Unreadable)?;
+        let (lengths, texts) = rest.split_at_checked(lengths_end).ok_or(Unreadable)?;
+        Ok(Self { lengths, texts })
+    }
+
+    fn next(&mut self) -> Result<Option<Pair<'a>>, Unreadable> {
+        if self.lengths.is_empty() {
+            return Ok(None);
+        }
+        let (key_len, rest) = number(self.lengths)?;
+        let (value_len, rest) = number(rest)?;
+        self.lengths = rest;
+        Ok(Some((text(&mut self.texts, key_len)?, text(&mut self.texts, value_len)?)))
+    }
 }
 
 fn number(bytes: &[u8]) -> Result<(usize, &[u8]), Unreadable> {
@@ -64,6 +95,20 @@ fn text<'a>(texts: &mut &'a [u8], len: usize) -> Result<&'a [u8], Unreadable> {
     Ok(text)
 }
 
+/// Pairs as a host hands them over.
+#[cfg(test)]
+pub(crate) fn pairs(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut out = (entries.len() as u32).to_le_bytes().to_vec();
+    for (key, value) in entries {
+        out.extend((key.len() as u32).to_le_bytes());
+        out.extend((value.len() as u32).to_le_bytes());
+    }
+    for (key, value) in entries {
+        out.extend([key.as_bytes(), b"\0", value, b"\0"].concat());
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     #[cfg(target_arch = "wasm32")]
@@ -71,19 +116,7 @@ mod tests {
 
     use std::cell::Cell;
 
-    use super::{Place, Unreadable, value};
-
-    fn pairs(entries: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut out = (entries.len() as u32).to_le_bytes().to_vec();
-        for (key, value) in entries {
-            out.extend((key.len() as u32).to_le_bytes());
-            out.extend((value.len() as u32).to_le_bytes());
-        }
-        for (key, value) in entries {
-            out.extend([key.as_bytes(), b"\0", value, b"\0"].concat());
-        }
-        out
-    }
+    use super::{Place, Unreadable, entries as all, pairs, value};
 
     /// A host whose namespace is as given, and which hands over the key itself as given.
     fn read(
@@ -138,7 +171,9 @@ mod tests {
         let whole = pairs(&entries);
         for length in 0..whole.len() {
             assert_eq!(read(&Ok(Some(whole[..length].to_vec())), NO_KEY).0, Some(Vec::new()), "{length}");
+            assert_eq!(all(&whole[..length]), Err(Unreadable));
         }
         assert_eq!(read(&Ok(Some(vec![0xff; 40])), NO_KEY).0, Some(Vec::new()));
+        assert_eq!(all(&whole).unwrap(), [(&b"other"[..], &b"1"[..]), (b"tenant", b"team-a")]);
     }
 }

@@ -11,6 +11,7 @@ use ringside_proto::remote_write_v2::Contents;
 
 use crate::answer::reason_words;
 use crate::quorum::Outcome;
+use crate::rate::Rate;
 use crate::split::BodyError;
 use crate::tally::{Cause, Tally};
 
@@ -44,6 +45,18 @@ impl Response {
         Self { status, headers, body }
     }
 
+    /// A refusal of a tenant that has sent too much, with the seconds after which it may send again.
+    pub fn over_rate(rate: Rate, retry_after_seconds: u64) -> Self {
+        let message = format!("over the tenant's rate of {} samples per second", rate.samples_per_second);
+        let mut response = Self::refusal(429, message);
+        for (name, value) in &mut response.headers {
+            if *name == "retry-after" {
+                *value = retry_after_seconds.to_string().into();
+            }
+        }
+        response
+    }
+
     /// A refusal of the method, which names the one that is allowed.
     pub fn method_not_allowed(allowed: &'static str) -> Self {
         let mut response = Self::refusal(405, format!("the method is not allowed here: use {allowed}"));
@@ -69,7 +82,7 @@ impl Response {
     ) -> Self {
         let status = verdict.status(protocol);
         match tally.cause(verdict) {
-            Some(cause) => Self::refusal(status, words(&cause, tally, address(cause.part))),
+            Some(cause) => Self::refusal(status, words(&cause, tally, cause.part.and_then(address))),
             None if verdict == Outcome::Stored => Self::stored(protocol),
             None => Self::refusal(status, headline(verdict, tally)),
         }

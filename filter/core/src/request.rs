@@ -27,8 +27,8 @@ pub enum Judgement {
     Pass,
     /// Refused before its body is read.
     Refuse(Response),
-    /// A write of this version; its body is to be read.
-    Read(Protocol),
+    /// A write of this version, whose body is to be read and is as long as declared.
+    Read { protocol: Protocol, declared: Option<usize> },
 }
 
 /// Judges the headers of a request.
@@ -43,9 +43,9 @@ pub fn judge(head: &Head<'_>, body_bytes_max: usize) -> Judgement {
         Ok(protocol) => protocol,
         Err(error) => return Judgement::Refuse(Response::refusal(415, error.to_string())),
     };
-    match refusal(head, body_bytes_max) {
-        Some(response) => Judgement::Refuse(response.with_written(protocol, Contents::default())),
-        None => Judgement::Read(protocol),
+    match declared_length(head, body_bytes_max) {
+        Err(response) => Judgement::Refuse(response.with_written(protocol, Contents::default())),
+        Ok(declared) => Judgement::Read { protocol, declared },
     }
 }
 
@@ -60,25 +60,23 @@ pub fn empty_body() -> Response {
     Response::refusal(400, "the body is empty: a snappy block with a remote-write request is needed")
 }
 
-fn refusal(head: &Head<'_>, body_bytes_max: usize) -> Option<Response> {
+/// The length that a body declares, or why the request is refused.
+fn declared_length(head: &Head<'_>, body_bytes_max: usize) -> Result<Option<usize>, Response> {
     let encoding = head.content_encoding.trim_ascii();
     if !encoding.is_empty() && !encoding.eq_ignore_ascii_case(b"snappy") {
         let encoding = String::from_utf8_lossy(encoding);
-        return Some(Response::refusal(
-            415,
-            format!("content encoding {encoding:?} is not supported: use snappy"),
-        ));
+        let message = format!("content encoding {encoding:?} is not supported: use snappy");
+        return Err(Response::refusal(415, message));
     }
-    if let Some(declared) = head.content_length {
-        let Some(declared) = std::str::from_utf8(declared).ok().and_then(|text| text.trim().parse().ok())
-        else {
-            return Some(Response::refusal(400, "the content length is not a number"));
-        };
-        if let Some(refusal) = judge_length(declared, body_bytes_max) {
-            return Some(refusal);
-        }
+    let parse = |declared| std::str::from_utf8(declared).ok()?.trim().parse::<usize>().ok();
+    let declared = match head.content_length.map(parse) {
+        Some(None) => return Err(Response::refusal(400, "the content length is not a number")),
+        declared => declared.flatten(),
+    };
+    if let Some(refusal) = declared.and_then(|declared| judge_length(declared, body_bytes_max)) {
+        return Err(refusal);
     }
-    head.is_bodyless.then(empty_body)
+    if head.is_bodyless { Err(empty_body()) } else { Ok(declared) }
 }
 
 fn is_write_path(path: &[u8]) -> bool {
@@ -105,7 +103,7 @@ mod tests {
     fn status(head: &Head<'_>) -> u16 {
         match judge(head, 1000) {
             Judgement::Pass => 0,
-            Judgement::Read(_) => 200,
+            Judgement::Read { .. } => 200,
             Judgement::Refuse(response) => response.status,
         }
     }
@@ -138,10 +136,11 @@ mod tests {
     #[test]
     fn content_types() {
         let judge = |content_type| judge(&Head { content_type, ..WRITE }, 1000);
-        assert_eq!(judge(b""), Judgement::Read(Protocol::V1));
-        assert_eq!(judge(b"application/x-protobuf"), Judgement::Read(Protocol::V1));
+        let read = |protocol| Judgement::Read { protocol, declared: Some(100) };
+        assert_eq!(judge(b""), read(Protocol::V1));
+        assert_eq!(judge(b"application/x-protobuf"), read(Protocol::V1));
         let v2 = b"application/x-protobuf;proto=io.prometheus.write.v2.Request";
-        assert_eq!(judge(v2), Judgement::Read(Protocol::V2));
+        assert_eq!(judge(v2), read(Protocol::V2));
         for other in [&b"application/json"[..], b"image/png", b"application/x-protobuf;proto=x", b"\xff\xfe"]
         {
             assert_eq!(status(&Head { content_type: other, ..WRITE }), 415, "{other:?}");

@@ -14,21 +14,22 @@
 use std::rc::Rc;
 
 use ringside_hashring::{EndpointIndex, Hashring, SeriesHasher};
+use ringside_proto::limits::ContentLimits;
 use ringside_proto::remote_write_v2::{Contents, RequestError, SymbolTable};
 use ringside_proto::{Protocol, WireError, remote_write, remote_write_v2};
 
 use self::groups::{Group, Groups};
 use self::hash::{hash, hash_v2};
+use self::judge::Judge;
 use crate::layout::Layout;
+use crate::tally::RefusedHere;
 
 mod groups;
 mod hash;
+mod judge;
 
 /// No snappy element stands for more bytes than this per byte of itself: three bytes copy 64.
 const EXPANSION_MAX: usize = 22;
-/// The most series of a split request, so that what is kept for each of them stays small beside the body. Real series
-/// reach it in no body of an allowed size.
-const SERIES_MAX: usize = 1 << 20;
 /// Buffers larger than this are given back after a request, in bytes.
 const SCRATCH_BYTES_MAX: usize = 4 << 20;
 
@@ -54,13 +55,28 @@ impl From<WireError> for BodyError {
     }
 }
 
+/// A request whose body is to be planned.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    pub tenant: &'a str,
+    pub protocol: Protocol,
+    pub limits: ContentLimits,
+    /// Whether its samples are to be counted, where the body is looked into.
+    pub counts_samples: bool,
+    pub decoded_bytes_max: usize,
+}
+
 /// What goes where.
 #[derive(Debug)]
 pub struct Plan {
     pub form: Form,
-    /// One per sidecar; none if the request has no series.
+    /// One per sidecar; none if there is no series to be sent.
     pub parts: Vec<Part>,
     pub layout: Layout,
+    /// Samples and histograms in the parts, where somebody counted them.
+    pub samples: Option<u64>,
+    /// Series beyond a limit, which are in no part.
+    pub refused: Option<RefusedHere>,
 }
 
 /// The form of a write.
@@ -85,6 +101,7 @@ pub struct Splitter {
     head: Vec<u8>,
     spans: Vec<Span>,
     groups: Groups,
+    refused: Option<RefusedHere>,
     raw: Vec<u8>,
     packed: Vec<u8>,
     encoder: snap::raw::Encoder,
@@ -98,6 +115,9 @@ struct Span {
 }
 
 impl Span {
+    /// The group of a series that is not sent.
+    const NOWHERE: u32 = u32::MAX;
+
     fn ending(end: usize, len: usize, group: u32) -> Self {
         Self { start: (end - len) as u32, len: len as u32, group }
     }
@@ -111,6 +131,7 @@ impl Default for Splitter {
             head: Vec::new(),
             spans: Vec::new(),
             groups: Groups::default(),
+            refused: None,
             raw: Vec::new(),
             packed: Vec::new(),
             encoder: snap::raw::Encoder::new(),
@@ -119,16 +140,14 @@ impl Default for Splitter {
 }
 
 impl Splitter {
-    /// Plans a write of `tenant`, whose ring is `ring`.
+    /// Plans a write whose tenant has this ring.
     pub fn plan(
         &mut self,
         ring: &Hashring,
-        tenant: &str,
-        protocol: Protocol,
+        incoming: &Incoming<'_>,
         body: Vec<u8>,
-        decoded_bytes_max: usize,
     ) -> Result<Plan, BodyError> {
-        let declared = declared_len(&body, decoded_bytes_max)?;
+        let declared = declared_len(&body, incoming.decoded_bytes_max)?;
         if ring.endpoints().len() == ring.replication_factor() {
             return Ok(unchanged(ring, body));
         }
@@ -137,11 +156,13 @@ impl Splitter {
         self.head.clear();
         self.spans.clear();
         self.groups.clear();
-        let placed = match protocol {
-            Protocol::V1 => self.place(ring, tenant, declared),
-            Protocol::V2 => self.place_v2(ring, tenant, declared),
+        self.refused = None;
+        let placed = match incoming.protocol {
+            Protocol::V1 => self.place(ring, incoming, declared),
+            Protocol::V2 => self.place_v2(ring, incoming, declared),
         };
-        let plan = placed.map(|()| self.split(ring));
+        let counts_samples = incoming.counts_samples;
+        let plan = placed.map(|()| self.split(ring, counts_samples));
         self.give_back();
         plan
     }
@@ -158,16 +179,23 @@ impl Splitter {
     }
 
     /// Finds the replica set of every series.
-    fn place(&mut self, ring: &Hashring, tenant: &str, declared: usize) -> Result<(), BodyError> {
+    fn place(&mut self, ring: &Hashring, incoming: &Incoming<'_>, declared: usize) -> Result<(), BodyError> {
         let decoded = self.decoded.get(..declared).unwrap_or_default();
-        let mut hasher = SeriesHasher::new(tenant);
+        let judge = Judge::new(&incoming.limits);
+        let mut hasher = SeriesHasher::new(incoming.tenant);
         let mut unsorted = Vec::new();
         for series in remote_write::time_series(decoded) {
             let series = series?;
-            bounded(&self.spans)?;
-            let hash = hash(&mut hasher, &series, &mut unsorted)?;
-            let group = self.groups.count(ring.replica_set(hash), Contents::default());
+            judge.one_more(self.spans.len())?;
             let end = series.offset() + series.body().len();
+            let labels = || series.labels().map_while(Result::ok);
+            let group = if judge.refuses(labels, self.spans.len(), &mut self.refused) {
+                Span::NOWHERE
+            } else {
+                let hash = hash(&mut hasher, &series, &mut unsorted)?;
+                let contents = if incoming.counts_samples { contents(&series)? } else { Contents::default() };
+                self.groups.count(ring.replica_set(hash), contents)
+            };
             self.spans.push(Span::ending(end, series.field().len(), group));
         }
         Ok(())
@@ -175,25 +203,36 @@ impl Splitter {
 
     /// As [`Self::place`], for remote write 2.0. What each replica set gets is counted, for the answer owes the client
     /// these numbers.
-    fn place_v2(&mut self, ring: &Hashring, tenant: &str, declared: usize) -> Result<(), BodyError> {
+    fn place_v2(
+        &mut self,
+        ring: &Hashring,
+        incoming: &Incoming<'_>,
+        declared: usize,
+    ) -> Result<(), BodyError> {
         let decoded = self.decoded.get(..declared).unwrap_or_default();
         let symbols = self.symbols.read(decoded)?;
         symbols.append_to(&mut self.head);
-        let mut hasher = SeriesHasher::new(tenant);
+        let judge = Judge::new(&incoming.limits);
+        let mut hasher = SeriesHasher::new(incoming.tenant);
         let mut unsorted = Vec::new();
         for series in remote_write_v2::time_series(decoded) {
             let series = series?;
-            bounded(&self.spans)?;
-            let hash = hash_v2(&mut hasher, &series, symbols, &mut unsorted)?;
-            let group = self.groups.count(ring.replica_set(hash), series.contents()?);
+            judge.one_more(self.spans.len())?;
             let end = series.offset() + series.body().len();
+            let labels = || series.labels(symbols).map_while(Result::ok);
+            let group = if judge.refuses(labels, self.spans.len(), &mut self.refused) {
+                Span::NOWHERE
+            } else {
+                let hash = hash_v2(&mut hasher, &series, symbols, &mut unsorted)?;
+                self.groups.count(ring.replica_set(hash), series.contents()?)
+            };
             self.spans.push(Span::ending(end, series.field().len(), group));
         }
         Ok(())
     }
 
     /// Builds the parts from the spans.
-    fn split(&mut self, ring: &Hashring) -> Plan {
+    fn split(&mut self, ring: &Hashring, counts_samples: bool) -> Plan {
         let order = self.groups.order(&self.spans);
         let members =
             |group: &Group| ring.replica_sets().get(group.set.get()).map_or(&[][..], |set| set.members());
@@ -220,7 +259,9 @@ impl Splitter {
         for group in &self.groups.used {
             layout.push_set(members(group).iter().map(part_of), group.len, group.contents);
         }
-        Plan { form: Form::Split, parts, layout }
+        let samples = |group: &Group| group.contents.samples + group.contents.histograms;
+        let samples = counts_samples.then(|| self.groups.used.iter().map(samples).sum());
+        Plan { form: Form::Split, parts, layout, samples, refused: self.refused.take() }
     }
 
     fn give_back(&mut self) {
@@ -264,12 +305,17 @@ fn unchanged(ring: &Hashring, body: Vec<u8>) -> Plan {
     let parts: Vec<_> =
         endpoints.iter().map(|endpoint| Part { endpoint: *endpoint, body: Rc::clone(&body) }).collect();
     let layout = Layout::unchanged(parts.len() as u16);
-    Plan { form: Form::Unchanged, parts, layout }
+    Plan { form: Form::Unchanged, parts, layout, samples: None, refused: None }
 }
 
-/// Refuses one series more than there may be.
-fn bounded(spans: &[Span]) -> Result<(), BodyError> {
-    if spans.len() < SERIES_MAX { Ok(()) } else { Err(BodyError::TooManySeries { max: SERIES_MAX }) }
+/// How much a series of remote write 1.0 holds.
+fn contents(series: &remote_write::TimeSeries<'_>) -> Result<Contents, WireError> {
+    let parts = series.parts()?;
+    Ok(Contents {
+        samples: parts.samples as u64,
+        histograms: parts.histograms as u64,
+        exemplars: parts.exemplars as u64,
+    })
 }
 
 fn bytes<'a>(decoded: &'a [u8], spans: &[Span], index: u32) -> &'a [u8] {

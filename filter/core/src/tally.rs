@@ -22,6 +22,18 @@ pub struct Tally {
     rule: Rule,
     layout: Layout,
     answers: Vec<Option<Answer>>,
+    refused: Option<RefusedHere>,
+}
+
+/// Series that the filter itself refused, as beyond a limit, and did not send on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedHere {
+    /// How many they are.
+    pub series: u64,
+    /// The first of them, by its index in the client's request.
+    pub first: u32,
+    /// Why that one was refused.
+    pub message: String,
 }
 
 /// Some series of one set that share one fate.
@@ -43,17 +55,17 @@ pub struct Cause<'a> {
     pub and_uncounted: bool,
     /// The first of them, by its index in the client's request, if it is known.
     pub first: Option<u32>,
-    /// The part whose sidecar refused that one, and what it said.
-    pub part: u16,
+    /// The part whose sidecar refused that one, unless the filter did, and what it said.
+    pub part: Option<u16>,
     pub message: &'a str,
     /// The entry of the sidecar's list, if it gave one.
     pub refused: Option<Refused>,
 }
 
 impl Tally {
-    pub fn new(rule: Rule, layout: Layout) -> Self {
+    pub fn new(rule: Rule, layout: Layout, refused: Option<RefusedHere>) -> Self {
         let answers = (0..layout.parts()).map(|_| None).collect();
-        Self { rule, layout, answers }
+        Self { rule, layout, answers, refused }
     }
 
     pub fn layout(&self) -> &Layout {
@@ -73,7 +85,10 @@ impl Tally {
 
     /// The outcome of the request, once nothing can change it.
     pub fn verdict(&self) -> Option<Outcome> {
-        let mut request = Bounds::NONE;
+        let mut request = match self.refused {
+            None => Bounds::NONE,
+            Some(_) => Bounds { best: Outcome::Invalid, worst: Outcome::Invalid },
+        };
         for set in self.layout.sets() {
             self.groups(set, |group| request = request.join(self.rule.bounds(&group.counts)));
             if request.best == Outcome::Unavailable {
@@ -88,8 +103,9 @@ impl Tally {
         if verdict == Outcome::Stored {
             return None;
         }
-        let mut cause: Option<Cause<'_>> = None;
-        let (mut series, mut and_uncounted) = (0, false);
+        let refused = self.refused.as_ref().filter(|_| verdict == Outcome::Invalid);
+        let mut cause = refused.map(RefusedHere::cause);
+        let (mut series, mut and_uncounted) = (refused.map_or(0, |refused| refused.series), false);
         for set in self.layout.sets() {
             self.groups(set, |group| {
                 if self.rule.bounds(&group.counts).best != verdict {
@@ -122,7 +138,7 @@ impl Tally {
                 refused.get(found).copied()
             });
             let outcome = refused.map_or(answer.rest, |refused| refused.outcome);
-            let (part, message) = (member.part, answer.message.as_str());
+            let (part, message) = (Some(member.part), answer.message.as_str());
             Some(Cause { outcome, series: 0, and_uncounted: false, first: None, part, message, refused })
         });
         let mut refusals: Vec<_> = said.filter(|cause| cause.outcome != Outcome::Stored).collect();
@@ -164,6 +180,14 @@ impl Tally {
             let place = (distinct == 0 && len.is_some()).then_some(0);
             visit(Group { place, len, counts: rest });
         }
+    }
+}
+
+impl RefusedHere {
+    fn cause(&self) -> Cause<'_> {
+        let (outcome, series, message) = (Outcome::Invalid, self.series, self.message.as_str());
+        let first = Some(self.first);
+        Cause { outcome, series, and_uncounted: false, first, part: None, message, refused: None }
     }
 }
 

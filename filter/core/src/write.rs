@@ -9,10 +9,11 @@ use ringside_proto::remote_write_v2::Contents;
 
 use crate::answer::Answer;
 use crate::fanout::{Counter, Effect, RequestId};
-use crate::layout::Layout;
-use crate::quorum::{Outcome, Rule};
+use crate::quorum::Outcome;
+use crate::rate::Rate;
 use crate::reply::Response;
 use crate::tally::Tally;
+use crate::tenant::TenantId;
 
 /// A write under way.
 pub(crate) struct Write {
@@ -21,6 +22,8 @@ pub(crate) struct Write {
     /// `None` once the verdict is given.
     tally: Option<Tally>,
     client_waits: bool,
+    /// Whom to charge what the request holds, once a sidecar has said it.
+    charge: Option<(TenantId, Rate)>,
 }
 
 /// One part of a write.
@@ -32,8 +35,13 @@ pub(crate) struct SentPart {
 }
 
 impl Write {
-    pub(crate) fn new(protocol: Protocol, rule: Rule, layout: Layout, parts: Vec<SentPart>) -> Self {
-        Self { protocol, parts, tally: Some(Tally::new(rule, layout)), client_waits: true }
+    pub(crate) fn new(
+        protocol: Protocol,
+        tally: Tally,
+        parts: Vec<SentPart>,
+        charge: Option<(TenantId, Rate)>,
+    ) -> Self {
+        Self { protocol, parts, tally: Some(tally), client_waits: true, charge }
     }
 
     pub(crate) fn protocol(&self) -> Protocol {
@@ -60,6 +68,12 @@ impl Write {
     pub(crate) fn count(&mut self, request: RequestId, part: u16, answer: Answer, effects: &mut Vec<Effect>) {
         let success = answer.rest == Outcome::Stored && answer.refused.is_empty();
         effects.push(Effect::Count(Counter::Forward { success }));
+        if let Some(contents) = answer.contents
+            && let Some((tenant, rate)) = self.charge.take()
+        {
+            let samples = contents.samples.saturating_add(contents.histograms);
+            effects.push(Effect::Charge { tenant, rate, samples });
+        }
         let Some(tally) = &mut self.tally else {
             return effects.push(Effect::Count(Counter::LateWrite { success }));
         };
@@ -84,7 +98,7 @@ impl Write {
 
     /// Gives the verdict if it is fixed, and with it up all that only a verdict needs. In remote write 2.0 the counts of
     /// what is written belong to it.
-    fn decide(&mut self, request: RequestId, effects: &mut Vec<Effect>) {
+    pub(crate) fn decide(&mut self, request: RequestId, effects: &mut Vec<Effect>) {
         let Some(verdict) = self.tally.as_ref().and_then(Tally::verdict) else { return };
         let written = match self.protocol {
             Protocol::V1 => Some(Contents::default()),

@@ -4,18 +4,20 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use prost::Message as _;
+use ringside_proto::limits::ContentLimits;
 use ringside_proto::prometheus::{Label, TimeSeries, WriteRequest};
 use ringside_proto::ringside::{Reason, RefusedSeries, WriteRefused};
-use ringside_proto::{CONTENT_TYPE_REFUSED, Protocol};
+use ringside_proto::{CONTENT_TYPE_REFUSED, Protocol, prometheus_v2};
 
-use super::{Admission, Admitted, Call, Counter, Effect, Event, Fanouts, RequestId};
+use super::{Admitted, Call, Counter, Effect, Event, Fanouts, RequestId};
 use crate::answer::Reply;
 use crate::backlog::BACKLOG_BYTES_MAX;
 use crate::config::Config;
+use crate::limits::Limits;
+use crate::rate::Rate;
 use crate::reply::Response;
-use crate::request::Head;
 use crate::split::Form;
-use crate::tenant::{Lookup, TenantId};
+use crate::tenant::TenantId;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;
@@ -29,6 +31,7 @@ struct Host {
     sent: Vec<super::Dispatch>,
     responses: Vec<Response>,
     counters: Vec<Counter>,
+    charged: Vec<u64>,
     drained: bool,
 }
 
@@ -37,7 +40,14 @@ impl Host {
         let endpoints: Vec<_> = (1..=endpoints).map(|n| format!("\"node-{n}:19291\"")).collect();
         let ring = format!(r#"{{"hashrings":[{{"tenants":["t"],"endpoints":[{}]}}]}}"#, endpoints.join(","));
         let fanouts = Fanouts::new(Config::parse(ring.as_bytes()).unwrap());
-        Self { fanouts, sent: Vec::new(), responses: Vec::new(), counters: Vec::new(), drained: false }
+        Self {
+            fanouts,
+            sent: Vec::new(),
+            responses: Vec::new(),
+            counters: Vec::new(),
+            charged: Vec::new(),
+            drained: false,
+        }
     }
 
     fn on(&mut self, event: Event<'_>) {
@@ -51,6 +61,7 @@ impl Host {
                     self.responses.push(response);
                 }
                 Effect::Count(counter) => self.counters.push(counter),
+                Effect::Charge { samples, .. } => self.charged.push(samples),
                 Effect::Drained => self.drained = true,
             }
         }
@@ -75,7 +86,7 @@ impl Host {
 }
 
 fn admitted(tenant: &str) -> Admitted {
-    Admitted { tenant: TenantId::new(tenant).unwrap(), protocol: Protocol::V1 }
+    Admitted { tenant: TenantId::new(tenant).unwrap(), protocol: Protocol::V1, limits: Limits::default() }
 }
 
 fn status_only(status: u16) -> Reply<'static> {
@@ -323,20 +334,116 @@ fn draining_ends_with_the_last_late_write() {
     assert!(idle.drained);
 }
 
+/// A tenant with a rate and a limit that needs a look inside.
+fn limited() -> Admitted {
+    let rate = Rate { samples_per_second: 10, burst: 10 };
+    let content = ContentLimits { labels_per_series: Some(1), ..ContentLimits::default() };
+    let limits = Limits { rate: Some(rate), body_bytes: Some(4096), content };
+    Admitted { limits, ..admitted("t") }
+}
+
 #[test]
-fn headers_admit_refuse_or_pass() {
-    let host = Host::new(3);
-    let admit = |path: &[u8], tenant: &'static [u8]| {
-        let head = Head { method: b"POST", path, ..Head::default() };
-        host.fanouts
-            .admit(&head, |wanted| (wanted == Lookup::Header("thanos-tenant")).then(|| tenant.to_vec()))
-    };
-    assert!(matches!(admit(b"/other", b"t"), Admission::Pass));
-    assert!(matches!(admit(b"/api/v1/push", b"t"), Admission::Read(read) if read == admitted("t")));
-    assert!(matches!(admit(b"/api/v1/push", b"../x"), Admission::Refuse(Response { status: 400, .. })));
-    assert_eq!(host.fanouts.judge_length(&admitted("t"), 32 << 20), None);
+fn a_split_write_is_charged_before_it_is_sent() {
+    let mut host = Host::new(5);
+    let mut effects = Vec::new();
+    let event = Event::Body { request: REQUEST, admitted: limited(), body: body_of(&[1, 1, 2]) };
+    host.fanouts.on(event, &mut effects);
+    let charged = effects.iter().position(|effect| matches!(effect, Effect::Charge { samples: 2, .. }));
+    let sent = effects.iter().position(|effect| matches!(effect, Effect::Dispatch(_)));
+    assert!(charged.is_some() && charged < sent, "the series beyond a limit is neither sent nor charged");
+    assert!(effects.iter().all(|effect| match effect {
+        Effect::Dispatch(dispatch) => dispatch.headers().len() == 8,
+        _ => true,
+    }));
+    for part in 0..5 {
+        host.answer(part, 200);
+    }
+    assert_eq!(host.statuses(), [400]);
     assert_eq!(
-        host.fanouts.judge_length(&admitted("t"), (32 << 20) + 1).map(|response| response.status),
-        Some(413)
+        host.responses[0].body,
+        "refused: 1 series, the first of them at index 2: series 2: more than 1 labels\n"
     );
+    assert!(host.charged.is_empty());
+}
+
+#[test]
+fn an_unchanged_write_is_charged_once_by_what_the_sidecars_say() {
+    let mut host = Host::new(3);
+    host.on(Event::Body { request: REQUEST, admitted: limited(), body: body_of(&[1, 1, 2]) });
+    for dispatch in &host.sent {
+        assert_eq!(dispatch.headers().last(), Some(&("x-ringside-limits", "labels_per_series=1")));
+    }
+    host.answer(0, 503);
+    assert!(host.charged.is_empty());
+    let series = vec![RefusedSeries {
+        index: 2,
+        reason: Reason::Invalid.into(),
+        samples_missing: 1,
+        ..Default::default()
+    }];
+    let list = WriteRefused { message: String::new(), series }.encode_to_vec();
+    for part in [1, 2] {
+        let call = Call { request: REQUEST, part };
+        let content_type = Some(CONTENT_TYPE_REFUSED.as_bytes());
+        let written = [Some(&b"2"[..]), Some(b"0"), Some(b"0")];
+        host.on(Event::Answered {
+            call,
+            reply: Reply { content_type, written, body: &list, ..status_only(400) },
+        });
+    }
+    assert_eq!(host.charged, [3]);
+    assert_eq!(host.statuses(), [400], "the same answer as from a split write");
+}
+
+#[test]
+fn with_every_series_beyond_a_limit_nothing_is_sent() {
+    for protocol in [Protocol::V1, Protocol::V2] {
+        let mut host = Host::new(5);
+        let body = match protocol {
+            Protocol::V1 => body_of(&[2, 2]),
+            Protocol::V2 => {
+                let series =
+                    prometheus_v2::TimeSeries { labels_refs: vec![1, 1, 2, 2], ..Default::default() };
+                let symbols = ["", "a", "b"].map(str::to_owned).into();
+                let request = prometheus_v2::Request { symbols, timeseries: vec![series] };
+                snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap()
+            }
+        };
+        host.on(Event::Body { request: REQUEST, admitted: Admitted { protocol, ..limited() }, body });
+        assert_eq!((host.statuses(), host.sent.len(), host.fanouts.writes()), (vec![400], 0, 0));
+        let says_written = host.responses[0].headers.iter().any(|(name, _)| name.ends_with("-written"));
+        assert_eq!(says_written, protocol == Protocol::V2);
+        assert!(host.fanouts.is_empty());
+    }
+}
+
+#[test]
+fn what_is_under_way_from_one_worker_is_bounded() {
+    let json = br#"{"hashrings":[{"endpoints":["a","b","c"]}],"in_flight_bytes_max":1048576}"#;
+    let mut host = Host { fanouts: Fanouts::new(Config::parse(json).unwrap()), ..Host::new(3) };
+    // A length of five bytes, which the unchanged form does not look beyond.
+    let body = [&b"\x05"[..], &[0x80; 600_000]].concat();
+    host.write(body.clone());
+    assert_eq!(host.sent.len(), 3, "one is let through whole");
+    let mut effects = Vec::new();
+    let event = Event::Body { request: RequestId(8), admitted: admitted("t"), body: body.clone() };
+    host.fanouts.on(event, &mut effects);
+    assert!(matches!(&effects[..], [Effect::Respond { response, .. }] if response.status == 503));
+    for part in 0..3 {
+        host.answer(part, 200);
+    }
+    host.write(body);
+    assert_eq!(host.sent.len(), 6, "there is room again");
+}
+
+/// A body of series with one sample each and so many labels.
+fn body_of(labels: &[usize]) -> Vec<u8> {
+    let label = |n| Label { name: format!("l{n}"), value: String::new() };
+    let series = |labels: &usize| TimeSeries {
+        labels: (0..*labels).map(label).collect(),
+        samples: vec![Default::default()],
+        ..TimeSeries::default()
+    };
+    let request = WriteRequest { timeseries: labels.iter().map(series).collect(), metadata: Vec::new() };
+    snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap()
 }

@@ -14,7 +14,7 @@ use crate::quorum::{Outcome, Rule};
 use crate::tally::Tally;
 
 fn answered(answers: [Answer; 3]) -> Response {
-    let mut tally = Tally::new(Rule::new(3), Layout::unchanged(3));
+    let mut tally = Tally::new(Rule::new(3), Layout::unchanged(3), None);
     for (part, answer) in (0..).zip(answers) {
         tally.count(part, answer);
     }

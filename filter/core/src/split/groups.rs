@@ -67,7 +67,7 @@ impl Groups {
             next.push(first);
             first += group.len;
         }
-        let mut order = vec![0; spans.len()];
+        let mut order = vec![0; first as usize];
         for (index, span) in (0..).zip(spans) {
             if let Some(at) = next.get_mut(span.group as usize) {
                 if let Some(slot) = order.get_mut(*at as usize) {

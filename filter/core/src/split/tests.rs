@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 
 use prost::Message as _;
 use ringside_hashring::{Endpoint, Hashring, SeriesHasher, series_hash};
+use ringside_proto::limits::ContentLimits;
 use ringside_proto::prometheus::{Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
 use ringside_proto::prometheus_v2 as v2;
 use ringside_proto::remote_write::time_series;
 use ringside_proto::remote_write_v2::RequestError;
 use ringside_proto::{LABELS_MAX, Protocol};
 
-use super::{BodyError, Form, Plan, SERIES_MAX, Splitter};
+use super::judge::SERIES_MAX;
+use super::{BodyError, Form, Incoming, Plan, Splitter};
 
 #[cfg(not(target_arch = "wasm32"))]
 mod versions;
@@ -53,8 +55,13 @@ fn decode(part: &[u8]) -> WriteRequest {
     WriteRequest::decode(raw.as_slice()).unwrap()
 }
 
+fn incoming(tenant: &str, protocol: Protocol, decoded_bytes_max: usize) -> Incoming<'_> {
+    let limits = ContentLimits::default();
+    Incoming { tenant, protocol, limits, counts_samples: false, decoded_bytes_max }
+}
+
 fn plan(ring: &Hashring, body: Vec<u8>) -> Result<Plan, BodyError> {
-    Splitter::default().plan(ring, "default-tenant", Protocol::V1, body, MAX)
+    Splitter::default().plan(ring, &incoming("default-tenant", Protocol::V1, MAX), body)
 }
 
 fn sorted_labels(series: &TimeSeries) -> Vec<(&[u8], &[u8])> {
@@ -138,13 +145,12 @@ fn a_larger_ring_gets_each_series_on_its_replicas_only() {
 #[test]
 fn one_splitter_for_many_requests_and_rings() {
     let mut splitter = Splitter::default();
+    let incoming = incoming("default-tenant", Protocol::V1, MAX);
     for (endpoints, count) in [(5, 300), (9, 3), (4, 500), (5, 1), (9, 300)] {
         let (ring, sent) = (ring(endpoints), many(count));
-        let plan = splitter.plan(&ring, "default-tenant", Protocol::V1, body(sent.clone()), MAX).unwrap();
+        let plan = splitter.plan(&ring, &incoming, body(sent.clone())).unwrap();
         check_split(&ring, &sent, &plan);
-        assert!(
-            splitter.plan(&ring, "default-tenant", Protocol::V1, b"\x0a\x24garbage##".to_vec(), MAX).is_err()
-        );
+        assert!(splitter.plan(&ring, &incoming, b"\x0a\x24garbage##".to_vec()).is_err());
     }
 }
 
@@ -238,7 +244,7 @@ fn the_number_of_series_is_bounded() {
     let empty_series = |count: usize| {
         let raw = [0x0a, 0].repeat(count);
         let body = snap::raw::Encoder::new().compress_vec(&raw).unwrap();
-        Splitter::default().plan(&ring(5), "t", Protocol::V1, body, 32 << 20)
+        Splitter::default().plan(&ring(5), &incoming("t", Protocol::V1, 32 << 20), body)
     };
     assert!(empty_series(SERIES_MAX).is_ok());
     assert_eq!(empty_series(SERIES_MAX + 1).unwrap_err(), BodyError::TooManySeries { max: SERIES_MAX });
@@ -268,7 +274,7 @@ fn labels_beyond_what_a_sidecar_takes_are_not_collected() {
     }
 
     let body = snap::raw::Encoder::new().compress_vec(&unsorted(1_000_000)).unwrap();
-    let plan = Splitter::default().plan(&ring(5), "t", Protocol::V1, body, 32 << 20).unwrap();
+    let plan = Splitter::default().plan(&ring(5), &incoming("t", Protocol::V1, 32 << 20), body).unwrap();
     assert_eq!(plan.parts.len(), 3, "its replicas refuse it");
 }
 
@@ -278,7 +284,7 @@ fn large_buffers_are_given_back() {
     let ring = ring(5);
     let long = "x".repeat(9 << 20);
     let large = body(vec![series(&[("a", &long)], 1)]);
-    splitter.plan(&ring, "t", Protocol::V1, large, 32 << 20).unwrap();
+    splitter.plan(&ring, &incoming("t", Protocol::V1, 32 << 20), large).unwrap();
     assert!(splitter.decoded.capacity() + splitter.raw.capacity() + splitter.packed.capacity() < 1 << 20);
 }
 
@@ -297,7 +303,7 @@ fn body_v2(symbols: &[&str], series: &[&[u32]]) -> Vec<u8> {
 }
 
 fn plan_v2(ring: &Hashring, body: Vec<u8>) -> Result<Plan, BodyError> {
-    Splitter::default().plan(ring, "default-tenant", Protocol::V2, body, MAX)
+    Splitter::default().plan(ring, &incoming("default-tenant", Protocol::V2, MAX), body)
 }
 
 #[test]
@@ -338,4 +344,46 @@ fn a_request_of_2_0_that_is_none_is_refused() {
     assert!(plan_v2(&ring(5), body_v2(&[""], &[])).unwrap().parts.is_empty(), "no series, no parts");
     // With as many sidecars as replicas they are the ones to say so.
     assert_eq!(plan_v2(&ring(3), body_v2(&["a"], &[])).unwrap().form, Form::Unchanged);
+}
+
+#[test]
+fn a_series_beyond_a_limit_is_in_no_part() {
+    let long = "x".repeat(11);
+    let v1 = body(vec![
+        series(&[("a", "1")], 1),
+        series(&[("a", &long)], 1),
+        series(&[("a", "2"), ("b", "2"), ("c", "3")], 1),
+        series(&[("a", "3"), ("b", "3")], 1),
+    ]);
+    let symbols = ["", "a", "1", &long, "b", "c", "2", "3"];
+    let v2 = body_v2(&symbols, &[&[1, 2], &[1, 3], &[1, 6, 4, 6, 5, 7], &[1, 7, 4, 7]]);
+    let limits =
+        ContentLimits { labels_per_series: Some(2), label_value_bytes: Some(10), ..ContentLimits::default() };
+    for (protocol, body) in [(Protocol::V1, v1), (Protocol::V2, v2)] {
+        let incoming = Incoming { limits, counts_samples: true, ..incoming("t", protocol, MAX) };
+        let split = Splitter::default().plan(&ring(5), &incoming, body.clone()).unwrap();
+        let refused = split.refused.unwrap();
+        assert_eq!((refused.series, refused.first), (2, 1));
+        assert_eq!(refused.message, "series 1: a label value of 11 bytes, more than 10");
+        assert_eq!(split.samples, Some(2));
+        let mut indexes: Vec<_> = { split.layout.sets().iter() }
+            .flat_map(|set| (0..set.len.unwrap()).map(|place| split.layout.client_index(set, place)))
+            .collect();
+        indexes.sort_unstable();
+        assert_eq!(indexes, [0, 3], "the indexes are still the client's");
+        let none = ContentLimits { label_name_bytes: Some(0), ..limits };
+        let plan = Splitter::default().plan(&ring(5), &Incoming { limits: none, ..incoming }, body).unwrap();
+        assert!(plan.parts.is_empty() && plan.refused.is_some_and(|refused| refused.series == 4));
+    }
+}
+
+#[test]
+fn a_request_with_more_series_than_its_tenant_may_send_is_refused() {
+    let limits = ContentLimits { series_per_request: Some(3), ..ContentLimits::default() };
+    let incoming = Incoming { limits, ..incoming("t", Protocol::V1, MAX) };
+    assert!(Splitter::default().plan(&ring(5), &incoming, body(many(3))).is_ok());
+    let error = Splitter::default().plan(&ring(5), &incoming, body(many(4))).unwrap_err();
+    assert_eq!(error, BodyError::TooManySeries { max: 3 });
+    // With as many sidecars as replicas they are the ones to count.
+    assert!(Splitter::default().plan(&ring(3), &incoming, body(many(4))).is_ok());
 }

@@ -10,7 +10,10 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use ringside_proto::remote_write_v2::Contents;
 use ringside_proto::ringside::Reason;
 
-use super::Tally;
+#[cfg(not(target_arch = "wasm32"))]
+use {crate::split::Incoming, ringside_proto::Protocol, ringside_proto::limits::ContentLimits};
+
+use super::{RefusedHere, Tally};
 use crate::answer::{Answer, Missing, Refused};
 use crate::layout::Layout;
 use crate::quorum::{Outcome, Rule};
@@ -19,6 +22,12 @@ use crate::quorum::{Outcome, Rule};
 mod properties;
 #[cfg(not(target_arch = "wasm32"))]
 mod written;
+
+#[cfg(not(target_arch = "wasm32"))]
+fn incoming(protocol: Protocol) -> Incoming<'static> {
+    let limits = ContentLimits::default();
+    Incoming { tenant: "t", protocol, limits, counts_samples: false, decoded_bytes_max: 1 << 20 }
+}
 
 /// What one replica makes of each series of the model.
 type Said = Vec<Outcome>;
@@ -131,7 +140,7 @@ fn check(layout: impl Fn() -> Layout, series: usize) {
     let completions = all_said(series);
     let rule = Rule::new(3);
     let count = |known: &[(u16, &Case)]| {
-        let mut tally = Tally::new(rule, layout());
+        let mut tally = Tally::new(rule, layout(), None);
         for (part, case) in known {
             tally.count(*part, case.answer.clone());
         }
@@ -185,7 +194,7 @@ fn two_sets() -> Tally {
     let mut layout = Layout::split(4, vec![0, 2, 1]);
     layout.push_set([0, 1, 2].into_iter(), 2, Contents::default());
     layout.push_set([1, 2, 3].into_iter(), 1, Contents::default());
-    Tally::new(Rule::new(3), layout)
+    Tally::new(Rule::new(3), layout, None)
 }
 
 #[test]
@@ -210,7 +219,7 @@ fn a_refusal_counts_in_its_set_only() {
     tally.count(3, refuse(0, Outcome::Conflict, Reason::TooOld));
     assert_eq!(tally.verdict(), Some(Outcome::Conflict));
     let cause = tally.cause(Outcome::Conflict).unwrap();
-    assert_eq!((cause.series, cause.first, cause.part), (1, Some(1), 1));
+    assert_eq!((cause.series, cause.first, cause.part), (1, Some(1), Some(1)));
     assert_eq!(cause.refused.map(|refused| refused.reason), Some(Reason::OutOfOrder));
     assert_eq!(cause.message, "its words");
 }
@@ -223,7 +232,7 @@ fn unavailable_is_certain_as_soon_as_one_set_has_lost_its_quorum() {
     assert_eq!(tally.verdict(), Some(Outcome::Unavailable));
     let cause = tally.cause(Outcome::Unavailable).unwrap();
     assert_eq!((cause.series, cause.and_uncounted, cause.first), (2, false, Some(0)));
-    assert_eq!((cause.part, cause.message), (0, "gone"));
+    assert_eq!((cause.part, cause.message), (Some(0), "gone"));
 }
 
 #[test]
@@ -237,10 +246,35 @@ fn the_first_answer_of_a_part_counts() {
 
 #[test]
 fn the_cause_names_a_series_by_its_index_in_the_unchanged_body() {
-    let mut tally = Tally::new(Rule::new(3), Layout::unchanged(3));
+    let mut tally = Tally::new(Rule::new(3), Layout::unchanged(3), None);
     tally.count(2, refuse(17, Outcome::Invalid, Reason::Invalid));
     tally.count(0, refuse(17, Outcome::Invalid, Reason::Invalid));
     assert_eq!(tally.verdict(), Some(Outcome::Invalid), "the two stored all others");
     let cause = tally.cause(Outcome::Invalid).unwrap();
-    assert_eq!((cause.series, cause.and_uncounted, cause.first, cause.part), (1, false, Some(17), 0));
+    assert_eq!((cause.series, cause.and_uncounted, cause.first, cause.part), (1, false, Some(17), Some(0)));
+}
+
+#[test]
+fn series_that_the_filter_refused_are_invalid_and_the_others_go_on() {
+    let refused = RefusedHere { series: 2, first: 3, message: "series 3: too long".to_owned() };
+    let tally = |first, second| {
+        let mut layout = Layout::split(3, vec![0]);
+        layout.push_set([0, 1, 2].into_iter(), 1, Contents::default());
+        let mut tally = Tally::new(Rule::new(3), layout, Some(refused.clone()));
+        assert_eq!(tally.verdict(), None, "the others may be worth a retry");
+        tally.count(0, Answer::whole(first, ""));
+        tally.count(1, Answer::whole(second, ""));
+        tally
+    };
+    let stored = tally(Outcome::Stored, Outcome::Stored);
+    assert_eq!(stored.verdict(), Some(Outcome::Invalid));
+    let cause = stored.cause(Outcome::Invalid).unwrap();
+    assert_eq!((cause.series, cause.first, cause.part), (2, Some(3), None));
+    assert_eq!(cause.message, "series 3: too long");
+    let lost = tally(Outcome::Unavailable, Outcome::Unavailable);
+    assert_eq!(lost.verdict(), Some(Outcome::Unavailable), "a retry may save the other");
+    assert_eq!(tally(Outcome::Conflict, Outcome::Conflict).verdict(), Some(Outcome::Invalid));
+    let both = tally(Outcome::Invalid, Outcome::Invalid);
+    let cause = both.cause(Outcome::Invalid).unwrap();
+    assert_eq!((cause.series, cause.first, cause.part), (3, Some(0), Some(0)));
 }

@@ -7,9 +7,11 @@ use proptest::prelude::*;
 use ringside_proto::Protocol;
 
 use super::body;
+use crate::admission::Admitted;
 use crate::answer::Reply;
 use crate::config::Config;
-use crate::fanout::{Admitted, Call, Counter, Effect, Event, Fanouts, RequestId};
+use crate::fanout::{Call, Counter, Effect, Event, Fanouts, RequestId};
+use crate::limits::Limits;
 use crate::tenant::TenantId;
 
 /// One step of a host, on one of a few requests.
@@ -88,7 +90,7 @@ proptest! {
                     Effect::Dispatch(dispatch) => sent.push(dispatch.call),
                     Effect::Respond { request, .. } => seen.entry(request).or_default().responses += 1,
                     Effect::Count(Counter::Forward { .. }) => ended += 1,
-                    Effect::Count(_) | Effect::Drained => {}
+                    Effect::Count(_) | Effect::Charge { .. } | Effect::Drained => {}
                 }
             }
         };
@@ -101,7 +103,7 @@ proptest! {
                     *round.entry(number).or_default() += 1;
                     let request = named(&round, number);
                     seen.entry(request).or_default();
-                    let admitted = Admitted { tenant: tenant.clone(), protocol };
+                    let admitted = Admitted { tenant: tenant.clone(), protocol, limits: Limits::default() };
                     on(&mut fanouts, &mut seen, Event::Body { request, admitted, body });
                 }
                 Step::Answer(call, status, is_list, body) => {

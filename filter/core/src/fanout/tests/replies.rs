@@ -13,9 +13,11 @@ use ringside_proto::protocol::HEADERS_WRITTEN;
 use ringside_proto::ringside::{Reason, RefusedSeries, WriteRefused};
 use ringside_proto::{CONTENT_TYPE_REFUSED, Protocol, prometheus, prometheus_v2};
 
+use crate::admission::Admitted;
 use crate::answer::Reply;
 use crate::config::Config;
-use crate::fanout::{Admitted, Call, Effect, Event, Fanouts, RequestId};
+use crate::fanout::{Call, Effect, Event, Fanouts, RequestId};
+use crate::limits::Limits;
 use crate::quorum::Outcome;
 use crate::reply::Response;
 use crate::tenant::TenantId;
@@ -238,7 +240,7 @@ fn run(
 }
 
 fn check(endpoints: usize, protocol: Protocol) {
-    let admitted = Admitted { tenant: TenantId::new("t").unwrap(), protocol };
+    let admitted = Admitted { tenant: TenantId::new("t").unwrap(), protocol, limits: Limits::default() };
     let (mut fanouts, body) = (fanouts(endpoints), body(protocol));
     for a in KINDS {
         for b in KINDS {

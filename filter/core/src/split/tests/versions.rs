@@ -12,7 +12,7 @@ use ringside_proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 use ringside_proto::prometheus_v2 as v2;
 use ringside_proto::remote_write_v2::Contents;
 
-use super::ring;
+use super::{incoming, ring};
 use crate::split::{Form, Plan, Splitter};
 
 /// A series of the model: its labels in order of name, and how much it holds.
@@ -88,7 +88,7 @@ fn request_v2(models: &[Model], seed: usize) -> v2::Request {
 }
 
 fn plan(ring: &Hashring, protocol: Protocol, body: Vec<u8>) -> Plan {
-    Splitter::default().plan(ring, "t", protocol, body, 1 << 20).unwrap()
+    Splitter::default().plan(ring, &incoming("t", protocol, 1 << 20), body).unwrap()
 }
 
 /// The sidecars of each series, by its number.

@@ -10,6 +10,7 @@ use crate::answer::{Answer, Missing, Refused};
 use crate::quorum::{Outcome, Rule};
 use crate::split::{Plan, Splitter};
 use crate::tally::Tally;
+use crate::tally::tests::incoming;
 
 const SERIES_MAX: usize = 30;
 
@@ -73,7 +74,7 @@ fn plan(endpoints: usize, replication_factor: usize, series: usize) -> (Hashring
     };
     let request = WriteRequest { timeseries: (0..series).map(one).collect(), metadata: Vec::new() };
     let body = snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap();
-    let plan = Splitter::default().plan(&ring, "t", Protocol::V1, body, 1 << 20).unwrap();
+    let plan = Splitter::default().plan(&ring, &incoming(Protocol::V1), body).unwrap();
     (ring, plan)
 }
 
@@ -143,7 +144,7 @@ proptest! {
         let (ring, plan) = plan(replication_factor + more, replication_factor, series);
         let parts = contents(&plan);
         let expected = model(&ring, series, &parts, &sidecars);
-        let mut tally = Tally::new(Rule::new(replication_factor), plan.layout);
+        let mut tally = Tally::new(Rule::new(replication_factor), plan.layout, None);
         let mut given = None;
         for number in order.into_iter().filter(|number| *number < parts.len()) {
             let (endpoint, names) = &parts[number];

@@ -14,6 +14,7 @@ use crate::answer::{Answer, Missing, Refused};
 use crate::quorum::{Outcome, Rule};
 use crate::split::{Plan, Splitter};
 use crate::tally::Tally;
+use crate::tally::tests::incoming;
 
 const SERIES_MAX: usize = 20;
 
@@ -88,7 +89,7 @@ fn plan(endpoints: usize, replication_factor: usize, series: u32) -> (Hashring, 
     };
     let request = v2::Request { symbols, timeseries: (0..series).map(one).collect() };
     let body = snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap();
-    let plan = Splitter::default().plan(&ring, "t", Protocol::V2, body, 1 << 20).unwrap();
+    let plan = Splitter::default().plan(&ring, &incoming(Protocol::V2), body).unwrap();
     (ring, plan)
 }
 
@@ -134,7 +135,7 @@ proptest! {
         let (ring, plan) = plan(replication_factor + more, replication_factor, series);
         let parts = contents(&plan);
         let expected = model(&ring, series, &sidecars);
-        let mut tally = Tally::new(Rule::new(replication_factor), plan.layout);
+        let mut tally = Tally::new(Rule::new(replication_factor), plan.layout, None);
         let mut given = None;
         for number in order.into_iter().filter(|number| *number < parts.len()) {
             let (endpoint, numbers) = &parts[number];
@@ -151,7 +152,7 @@ proptest! {
         let (ring, plan) = plan(replication_factor + more, replication_factor, series);
         let parts = contents(&plan);
         let stores = Behaviour::Misses(vec![None; SERIES_MAX]);
-        let mut tally = Tally::new(Rule::new(replication_factor), plan.layout);
+        let mut tally = Tally::new(Rule::new(replication_factor), plan.layout, None);
         for (number, (_, numbers)) in (0..).zip(&parts) {
             tally.count(number, stores.answer(numbers));
             let sidecars = vec![stores.clone(); ring.endpoints().len()];

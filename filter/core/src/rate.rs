@@ -1,0 +1,110 @@
+//! The rate of samples that a tenant may send, kept where all workers see it.
+//!
+//! Owns one balance of samples for each tenant: it grows with time up to the burst, and falls by what is charged. A
+//! write is admitted while the balance is above zero, whatever its size, and charged in full: before it is sent where
+//! the filter looks inside, or else when a sidecar has said what it holds. So the balance may fall below zero, and the
+//! debt is worked off before the next write is admitted: over time a tenant gets its rate, in either form.
+//!
+//! Invariant: a charge is applied to the newest state or not at all, also when other workers charge at the same time.
+
+use crate::tenant::TenantId;
+
+/// What workers share: values by key, each with a version that changes with it.
+pub trait SharedData {
+    /// A value and its version; `None` where there is none.
+    fn get(&self, key: &str) -> Option<(Vec<u8>, u32)>;
+
+    /// Replaces the value that has this version, or any where there is none. False if somebody else was first.
+    fn set(&self, key: &str, value: &[u8], version: Option<u32>) -> bool;
+}
+
+/// How many samples a tenant may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// At least 1.
+    pub samples_per_second: u64,
+    /// How many at once, at least 1.
+    pub burst: u64,
+}
+
+/// How often a charge is tried. Somebody's charge gets through each time, so it takes as many workers to lose one.
+const TRIES: usize = 64;
+/// The longest time for which a client is sent away, in seconds; it is also all the debt that is kept.
+const RETRY_AFTER_SECONDS_MAX: u64 = 60;
+
+/// The state of a tenant: thousandths of a sample, so that a millisecond refills a whole number of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Balance {
+    thousandths: i64,
+    updated_ms: u64,
+}
+
+impl Rate {
+    /// Whether a write of the tenant may come in, or else the seconds after which it may.
+    pub fn admit(&self, shared: &impl SharedData, tenant: &TenantId, now_ms: u64) -> Result<(), u64> {
+        let state = shared.get(&key(tenant)).and_then(|(value, _)| Balance::read(&value));
+        let balance = self.refill(state, now_ms).thousandths;
+        if balance > 0 {
+            return Ok(());
+        }
+        // One thousandth above zero, in whole seconds from now.
+        let missing = balance.unsigned_abs() + 1;
+        let seconds = missing.div_ceil(self.samples_per_second.saturating_mul(1000));
+        Err(seconds.clamp(1, RETRY_AFTER_SECONDS_MAX))
+    }
+
+    /// Charges what a write holds. False if it could not be, because others kept charging.
+    pub fn charge(&self, shared: &impl SharedData, tenant: &TenantId, samples: u64, now_ms: u64) -> bool {
+        let key = key(tenant);
+        (0..TRIES).any(|_| {
+            let known = shared.get(&key);
+            let state = known.as_ref().and_then(|(value, _)| Balance::read(value));
+            let mut balance = self.refill(state, now_ms);
+            let least = -thousandths(self.samples_per_second.saturating_mul(RETRY_AFTER_SECONDS_MAX));
+            let charged = balance.thousandths.saturating_sub(thousandths(samples));
+            balance.thousandths = charged.max(least.min(balance.thousandths));
+            shared.set(&key, &balance.write(), known.map(|(_, version)| version))
+        })
+    }
+
+    /// The balance now. Who has none yet has the whole burst; time that runs backwards refills nothing.
+    fn refill(&self, state: Option<Balance>, now_ms: u64) -> Balance {
+        let full = thousandths(self.burst);
+        let Some(Balance { thousandths, updated_ms }) = state else {
+            return Balance { thousandths: full, updated_ms: now_ms };
+        };
+        let elapsed_ms = now_ms.saturating_sub(updated_ms);
+        let grown = i64::try_from(elapsed_ms.saturating_mul(self.samples_per_second)).unwrap_or(i64::MAX);
+        Balance {
+            thousandths: thousandths.saturating_add(grown).min(full),
+            updated_ms: updated_ms.max(now_ms),
+        }
+    }
+}
+
+fn thousandths(samples: u64) -> i64 {
+    i64::try_from(samples.saturating_mul(1000)).unwrap_or(i64::MAX)
+}
+
+fn key(tenant: &TenantId) -> String {
+    format!("ringside.rate.{}", tenant.as_str())
+}
+
+impl Balance {
+    /// What is not ours, or of another layout, counts as nothing.
+    fn read(value: &[u8]) -> Option<Self> {
+        let (thousandths, rest) = value.split_first_chunk()?;
+        let updated_ms = rest.try_into().ok()?;
+        Some(Self {
+            thousandths: i64::from_le_bytes(*thousandths),
+            updated_ms: u64::from_le_bytes(updated_ms),
+        })
+    }
+
+    fn write(self) -> Vec<u8> {
+        [self.thousandths.to_le_bytes(), self.updated_ms.to_le_bytes()].concat()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
