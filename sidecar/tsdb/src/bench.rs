@@ -7,8 +7,9 @@ use std::sync::Arc;
 use crate::chunkenc::xor::XorAppender;
 use crate::error::Error;
 use crate::fs::Fs;
+use crate::layout;
 use crate::record::SamplesEncoder;
-use crate::wal::{Wal, WalSync};
+use crate::wal::{NextSegments, Wal, WalSync};
 
 /// Encodes one float chunk.
 pub fn xor_chunk(samples: &[(i64, f64)]) -> Box<[u8]> {
@@ -30,7 +31,9 @@ impl Log {
     /// # Errors
     /// [`Error::Io`].
     pub fn create(fs: &Arc<dyn Fs>, dir: &Path) -> Result<Self, Error> {
-        let wal = Wal::create(fs, dir, 0, 128 << 20, WalSync::None)?;
+        let wal_dir = dir.join(layout::WAL);
+        fs.create_dir_durable(&wal_dir).map_err(Error::io("create", &wal_dir))?;
+        let wal = Wal::create(fs, dir, NextSegments { wal: 0, wbl: 0 }, 128 << 20, WalSync::None)?;
         Ok(Self { wal, record: SamplesEncoder::default() })
     }
 
@@ -40,7 +43,7 @@ impl Log {
     /// [`Error::Io`].
     pub fn samples(&mut self, series: u64, t_ms: i64, value: f64) -> Result<(), Error> {
         (1..=series).for_each(|reference| self.record.push(reference, t_ms, value + reference as f64));
-        let position = self.wal.queue([self.record.bytes(), &[]]);
+        let position = self.wal.queue([self.record.bytes()], []);
         self.record.clear();
         self.wal.wait(position)
     }

@@ -11,14 +11,12 @@ use crate::chunk::Chunk;
 use crate::chunkenc::{ChunkError, ChunkIter};
 use crate::error::Error;
 use crate::fs::Fs;
-use crate::head::Head;
+use crate::head::{Before, Head, encode};
 use crate::index::{Postings, Symbol};
 use crate::limits::SeriesBudget;
 use crate::sample::Value;
+use crate::wal::Log;
 use crate::{Options, layout, wal};
-
-/// The hint of blocks whose end says nothing of where the head begins.
-const OUT_OF_ORDER: &str = "from-out-of-order";
 
 /// A tenant's directory, open for reading.
 #[derive(Debug)]
@@ -35,12 +33,14 @@ impl TsdbReadOnly {
         let (metas, bad_blocks) = block::read_all(fs, dir)?;
         let open = |meta: &Meta| Block::open(fs, &dir.join(meta.ulid.to_string()));
         let blocks = metas.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let in_order =
-            metas.iter().filter(|meta| !meta.compaction.hints.iter().any(|hint| hint == OUT_OF_ORDER));
+        let in_order = metas.iter().filter(|meta| meta.is_in_order());
         let min_valid = in_order.map(|meta| meta.max_time).max().unwrap_or(i64::MIN);
-        let range = Options::default().block_range_ms;
-        let mut head = Head::new(range, min_valid, Arc::new(SeriesBudget::default()));
-        wal::replay_read_only(fs, &dir.join(layout::WAL), &mut head)?;
+        let Options { block_range_ms, out_of_order_window_ms, .. } = Options::default();
+        let budget = Arc::new(SeriesBudget::default());
+        let mut head = Head::new(block_range_ms, min_valid, out_of_order_window_ms, budget);
+        wal::replay_read_only(fs, &dir.join(layout::WAL), Log::Wal, 0, &mut head)?;
+        let wbl = metas.iter().filter_map(|meta| meta.wbl_first()).max().unwrap_or(0);
+        wal::replay_read_only(fs, &dir.join(layout::WBL), Log::Wbl, wbl, &mut head)?;
         head.replay_done();
         Ok(Self { blocks, bad_blocks, head })
     }
@@ -115,10 +115,16 @@ impl Source<'_> {
                 let labels = std::mem::take(&mut series.labels);
                 (labels, Part::Block(block, series))
             }),
-            Of::Head(head, slots) => slots.next().and_then(|slot| head.slots().get(slot)).map(|series| {
-                let labels = head.labels(series).map(|(name, value)| (name.into(), value.into()));
-                (labels.collect(), Part::Head(series.chunks_before(i64::MAX).1))
-            }),
+            Of::Head(head, slots) => {
+                slots.next().and_then(|slot| Some((slot, head.slots().get(slot)?))).map(|(slot, series)| {
+                    let labels = head.labels(series).map(|(name, value)| (name.into(), value.into()));
+                    let Before { mut chunks, out_of_order, .. } = series.before(i64::MAX);
+                    let range = Options::default().block_range_ms;
+                    chunks.extend(encode(out_of_order, range));
+                    chunks.extend(encode(head.late_of(slot as u32), range));
+                    (labels.collect(), Part::Head(chunks))
+                })
+            }
         };
         Ok(())
     }

@@ -113,6 +113,7 @@ mod tests {
             stats: Default::default(),
             compaction: Compaction::default(),
             version: 1,
+            ringside: None,
         };
         (meta, bytes)
     }

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     fn head(series: &[&[(&str, &str)]]) -> Mutex<Head> {
-        let mut head = Head::new(7_200_000, i64::MIN, Arc::default());
+        let mut head = Head::new(7_200_000, i64::MIN, 0, Arc::default());
         for (reference, labels) in (1..).zip(series) {
             let labels: Vec<_> = labels.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
             head.replay_series(reference, &labels);

@@ -81,7 +81,6 @@ impl Head {
     }
 
     /// The late samples of a series, in order of time.
-    #[cfg(test)]
     pub(crate) fn late_of(&self, slot: u32) -> Vec<(i64, Value)> {
         self.late.late.get(&slot).map_or_else(Vec::new, |late| late.before(i64::MAX))
     }

@@ -16,7 +16,7 @@ mod writer;
 pub(crate) use checkpoint::{Keep, truncate};
 
 pub(crate) use read_only::replay_read_only;
-pub(crate) use replay::{Replayed, remove_segments_before, replay, replay_out_of_order};
+pub(crate) use replay::{Log, Replayed, remove_segments_before, replay, replay_out_of_order};
 pub use verify::{WalSummary, verify_wal};
 pub use writer::WalSync;
 pub(crate) use writer::{NextSegments, Position, Wal};
