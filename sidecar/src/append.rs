@@ -8,6 +8,7 @@
 use ringside_proto::Parts;
 use ringside_proto::WireError;
 use ringside_proto::labels::label_fields;
+use ringside_proto::limits::ContentLimits;
 use ringside_proto::remote_write::{TimeSeries, TimeSeriesIter, time_series};
 use ringside_proto::ringside::{Reason, RefusedSeries};
 use ringside_tsdb::{Appender, LabelLimit, Refusal, Scan, Tsdb, display_series};
@@ -77,6 +78,8 @@ impl Outcome {
 #[derive(Debug)]
 pub(crate) struct Checked<'b> {
     pub(crate) contents: Contents,
+    /// Series beyond these are refused. None unless the caller sets them.
+    pub(crate) limits: ContentLimits,
     /// The first series, taken apart.
     apart: Vec<(TimeSeries<'b>, Parts<'b>)>,
     /// The series after those.
@@ -87,7 +90,8 @@ pub(crate) struct Checked<'b> {
 pub(crate) fn check(body: &[u8]) -> Result<Checked<'_>, WireError> {
     let mut contents = Contents { other_bytes: body.len() as u64, ..Contents::default() };
     let mut walk = time_series(body);
-    let mut checked = Checked { contents, apart: Vec::new(), rest: walk.clone() };
+    let mut checked =
+        Checked { contents, limits: ContentLimits::default(), apart: Vec::new(), rest: walk.clone() };
     while let Some(series) = walk.next() {
         let series = series?;
         contents.series += 1;
@@ -112,17 +116,36 @@ pub(crate) fn append(body: Checked<'_>, tsdb: &Tsdb) -> Result<Outcome, WriteErr
     let mut appender = tsdb.appender()?;
     let mut index = 0;
     for (series, parts) in &body.apart {
-        append_series(&mut appender, &mut scan, index, series, parts, &mut scratch, &mut outcome)?;
+        if is_within(&body.limits, index, series, &mut outcome) {
+            append_series(&mut appender, &mut scan, index, series, parts, &mut scratch, &mut outcome)?;
+        }
         index += 1;
     }
     for series in body.rest {
         let series = series?;
         let parts = series.checked_parts()?;
-        append_series(&mut appender, &mut scan, index, &series, &parts, &mut scratch, &mut outcome)?;
+        if is_within(&body.limits, index, &series, &mut outcome) {
+            append_series(&mut appender, &mut scan, index, &series, &parts, &mut scratch, &mut outcome)?;
+        }
         index += 1;
     }
     appender.commit().wait()?;
     Ok(outcome)
+}
+
+/// False, and the series refused, where its labels are beyond the limits.
+#[inline]
+fn is_within(limits: &ContentLimits, index: u32, series: &TimeSeries<'_>, outcome: &mut Outcome) -> bool {
+    if !limits.judges_labels() {
+        return true;
+    }
+    let labels = || series.labels().map_while(Result::ok);
+    let Some(fault) = limits.fault(labels()) else { return true };
+    outcome.refuse(index, Reason::Invalid, || {
+        let run = series.parts().ok().and_then(|parts| parts.label_bytes).unwrap_or_default();
+        format!("{fault} in {}", display_series(run))
+    });
+    false
 }
 
 fn append_series<'b>(

@@ -2,6 +2,8 @@
 
 use axum::http::{HeaderMap, HeaderName, Method, header};
 
+use ringside_proto::limits::{ContentLimits, HEADER_LIMITS, LimitsError};
+
 use crate::error::WriteError;
 use crate::tenant_id::TenantId;
 
@@ -73,6 +75,13 @@ pub(super) fn named_tenant(
             .map_err(|source| WriteError::Tenant { header: name.to_string(), source });
     }
     Ok(None)
+}
+
+/// The limits that the filter hands on; none where it hands on none.
+pub(super) fn handed_limits(headers: &HeaderMap) -> Result<ContentLimits, String> {
+    let Some(given) = headers.get(HEADER_LIMITS) else { return Ok(ContentLimits::default()) };
+    let given = given.to_str().map_err(|_| "not printable ASCII".to_owned())?;
+    given.parse().map_err(|e: LimitsError| e.to_string())
 }
 
 /// The declared length of the body, where there is one that can be read.

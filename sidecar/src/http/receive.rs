@@ -12,10 +12,11 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use prost::Message;
+use ringside_proto::limits::{ContentLimits, HEADER_LIMITS};
 use ringside_proto::ringside::{Reason, WriteRefused};
 use ringside_proto::{CONTENT_TYPE_REFUSED, HEADER_REFUSALS, WRITE_PATHS};
 use ringside_tsdb::Tsdb;
@@ -114,6 +115,7 @@ impl Receive {
             tenant: tenant.clone(),
             limits: Arc::clone(&self.limits),
             tenant_limits,
+            handed: self.handed_limits(&parts.headers),
             cardinalities: Arc::clone(&self.cardinalities),
             buffers: self.buffers.clone(),
             _reservation: reservation,
@@ -124,6 +126,16 @@ impl Receive {
         };
         self.count(&tenant, &contents, &outcome);
         Ok((contents, outcome))
+    }
+
+    /// The limits that the filter hands on. What cannot be read is no reason to lose data: it limits nothing.
+    fn handed_limits(&self, headers: &HeaderMap) -> ContentLimits {
+        headers::handed_limits(headers).unwrap_or_else(|reason| {
+            if self.faults.ready() {
+                tracing::warn!(header = HEADER_LIMITS, reason, "limits of the filter cannot be read");
+            }
+            ContentLimits::default()
+        })
     }
 
     /// The usual way: all of it in one visit to the blocking pool.

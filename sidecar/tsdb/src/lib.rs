@@ -29,6 +29,7 @@ mod read_only;
 mod record;
 mod retention;
 mod sample;
+mod timing;
 mod tsdb;
 mod wal;
 
@@ -39,6 +40,7 @@ pub use limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};
 pub use read_only::{MergedSeries, SeriesData, TsdbReadOnly};
 pub use retention::{DiskUsage, Expiry, Removed};
 pub use sample::{STALE_NAN, Value, is_stale};
+pub use timing::{BUCKETS_SECONDS, Durations};
 pub use tsdb::{Options, Stats, Tsdb};
 pub use ulid::Ulid;
 pub use wal::{WalSummary, WalSync, verify_wal};

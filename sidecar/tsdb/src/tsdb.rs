@@ -3,6 +3,7 @@
 mod maintain;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +16,7 @@ use crate::fs::{Fs, RealFs};
 use crate::head::{self, Appender, Cardinality, Count, Counters, Head};
 use crate::limits::{Limits, SeriesBudget};
 use crate::retention::{self, Bounds, DiskUsage, Removed};
+use crate::timing::Durations;
 use crate::wal::{self, NextSegments, Wal, WalSync};
 use crate::{layout, lock};
 
@@ -89,6 +91,24 @@ pub struct Stats {
     pub bad_blocks: u64,
     /// True once a write of the WAL failed: nothing is acknowledged until the tenant is opened again.
     pub poisoned: bool,
+    /// Syncs of the WAL.
+    pub wal_syncs: Durations,
+    /// Syncs of the log of samples out of order.
+    pub wbl_syncs: Durations,
+    /// Times that the head was truncated.
+    pub head_truncations: Durations,
+    /// Times that it could not be.
+    pub head_truncations_failed: u64,
+    /// Times that the logs were truncated.
+    pub log_truncations: Durations,
+    /// Times that they could not be.
+    pub log_truncations_failed: u64,
+    /// Checkpoints written, each of which replaced an older one or the first segments.
+    pub checkpoints: u64,
+    /// Chunks moved from memory to head chunk files.
+    pub chunks_mapped: u64,
+    /// Head chunk files that were damaged when the tenant was opened.
+    pub bad_chunk_files: u64,
 }
 
 /// One tenant's storage. Shared between threads; every method may block, and none of them panics on what a disk
@@ -106,6 +126,7 @@ pub struct Tsdb {
     blocks: Mutex<Vec<Meta>>,
     /// Held while a block is cut or removed, or the WAL truncated.
     maintenance: Mutex<()>,
+    done: maintain::Done,
     replayed: wal::Replayed,
     bad_blocks: Vec<Error>,
     bad_chunks: Option<Error>,
@@ -181,6 +202,7 @@ impl Tsdb {
             bad_chunks,
             blocks: Mutex::new(blocks),
             maintenance: Mutex::new(()),
+            done: maintain::Done::default(),
             replayed,
             bad_blocks,
         })
@@ -297,6 +319,7 @@ impl Tsdb {
     /// Counts and sizes now.
     pub fn stats(&self) -> Stats {
         let (wal_segment, wal_segment_offset) = self.wal.end();
+        let [wal_syncs, wbl_syncs] = self.wal.syncs();
         let mut stats = Stats {
             blocks: self.blocks.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
             wal_segment,
@@ -305,6 +328,15 @@ impl Tsdb {
             wal_unknown_refs: self.replayed.unknown_refs,
             bad_blocks: self.bad_blocks.len() as u64,
             poisoned: self.is_broken(),
+            wal_syncs,
+            wbl_syncs,
+            head_truncations: self.done.head_truncations.durations(),
+            head_truncations_failed: self.done.head_truncations_failed.load(Ordering::Relaxed),
+            log_truncations: self.done.log_truncations.durations(),
+            log_truncations_failed: self.done.log_truncations_failed.load(Ordering::Relaxed),
+            checkpoints: self.done.checkpoints.load(Ordering::Relaxed),
+            chunks_mapped: self.done.chunks_mapped.load(Ordering::Relaxed),
+            bad_chunk_files: u64::from(self.bad_chunks.is_some()),
             ..Stats::default()
         };
         if let Ok(head) = lock(&self.head) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use ringside_proto::limits::ContentLimits;
 use ringside_proto::ringside::Reason;
 use ringside_tsdb::Tsdb;
 
@@ -22,6 +23,8 @@ pub(super) struct Job {
     pub(super) tenant: TenantId,
     pub(super) limits: Arc<Limits>,
     pub(super) tenant_limits: TenantLimits,
+    /// What the filter handed on.
+    pub(super) handed: ContentLimits,
     pub(super) cardinalities: Arc<Cardinalities>,
     pub(super) buffers: BufferPool,
     /// The body's bytes, given back when the job is done.
@@ -35,11 +38,13 @@ impl Job {
 
     /// Judges a decompressed body. The second time, after its tenant was created, finds nothing new.
     pub(super) fn check<'b>(&self, decoded: &'b Decoded) -> Result<Checked<'b>, WriteError> {
-        let checked = append::check(decoded)?;
-        let contents = &checked.contents;
+        let mut checked = append::check(decoded)?;
+        checked.limits = self.handed;
+        let (series, samples) = (u64::from(checked.contents.series), checked.contents.samples);
         for (limit, got, max) in [
-            (RequestLimit::Series, u64::from(contents.series), self.tenant_limits.series_max),
-            (RequestLimit::Samples, contents.samples, self.tenant_limits.samples_max),
+            (RequestLimit::Series, series, self.tenant_limits.series_max),
+            (RequestLimit::Series, series, self.handed.series_per_request.unwrap_or(0)),
+            (RequestLimit::Samples, samples, self.tenant_limits.samples_max),
         ] {
             self.limits.check(&self.tenant, limit, got, max)?;
         }

@@ -401,3 +401,19 @@ async fn a_full_disk_makes_it_read_only_and_room_makes_it_writable() {
     watch(200);
     assert_eq!(server.answer(request()).await.0, 200);
 }
+
+/// Where the filter does not look into a body, the sidecar holds it against the filter's limits.
+#[tokio::test]
+async fn limits_of_the_filter_are_enforced() {
+    let server = Server::start().await;
+    let request = body(vec![series("up", &[(1, 1.0)]), series("too_long", &[(1, 1.0)])]);
+    let with = |limits: &'static str| answer(server.post(request.clone()).header(HEADER_LIMITS, limits));
+    let (status, message) = with("series_per_request=1").await;
+    assert_eq!(status, 413, "{message}");
+    let (status, message) = with("label_value_bytes=4").await;
+    assert_eq!(status, 400);
+    assert!(message.contains("series 1: a label value of 8 bytes, more than 4 in too_long{}"), "{message}");
+    assert_eq!(server.samples("default-tenant"), 1, "the other series is stored");
+    assert_eq!(with("labels_per_series=1,label_name_bytes=8,label_value_bytes=8").await.0, 200);
+    assert_eq!(with("of_a_newer_filter=1").await.0, 200);
+}

@@ -2,14 +2,39 @@
 //!
 //! One such thing at a time, under the maintenance lock; no step holds the head's lock across I/O.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use ulid::Ulid;
 
 use super::Tsdb;
 use crate::block::Meta;
 use crate::cut::Cut;
 use crate::error::Error;
+use crate::timing::Timer;
 use crate::wal::{self, Keep, Position};
 use crate::{layout, lock};
+
+/// What was done so far.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    pub(super) head_truncations: Timer,
+    pub(super) head_truncations_failed: AtomicU64,
+    pub(super) log_truncations: Timer,
+    pub(super) log_truncations_failed: AtomicU64,
+    pub(super) checkpoints: AtomicU64,
+    pub(super) chunks_mapped: AtomicU64,
+}
+
+/// Does it, counts it, and counts it apart if it fails.
+fn counted<T>(
+    timer: &Timer,
+    failed: &AtomicU64,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    timer.time(work).inspect_err(|_| {
+        failed.fetch_add(1, Ordering::Relaxed);
+    })
+}
 
 impl Tsdb {
     /// True if a block is due: the head spans one and a half ranges.
@@ -35,7 +60,8 @@ impl Tsdb {
         if let Some(meta) = &meta {
             lock(&self.blocks)?.push(meta.clone());
         }
-        self.truncate_head(range.1)?;
+        let done = &self.done;
+        counted(&done.head_truncations, &done.head_truncations_failed, || self.truncate_head(range.1))?;
         *lock(&self.log_truncation)? = Some((range.1, wbl));
         self.cut_late()?;
         // A failure shows in the next call of `truncate_logs`.
@@ -116,17 +142,28 @@ impl Tsdb {
 
     fn truncate_logs_locked(&self) -> Result<(), Error> {
         let Some((mint, wbl)) = *lock(&self.log_truncation)? else { return Ok(()) };
+        let done = &self.done;
+        counted(&done.log_truncations, &done.log_truncations_failed, || {
+            self.truncate_logs_before(mint, wbl)
+        })?;
+        *lock(&self.log_truncation)? = None;
+        Ok(())
+    }
+
+    /// Drops samples before `mint` from the write-ahead log, and segments before `wbl` from the other one.
+    fn truncate_logs_before(&self, mint: i64, wbl: Option<u64>) -> Result<(), Error> {
         let references = lock(&self.head)?.references(mint);
         // A series created from here on has its record in the newest finished segment or a later one, and a
         // checkpoint never reaches so far.
         let keep = Keep { mint, series: &|reference| references.binary_search(&reference).is_ok() };
         let fs = &self.options.fs;
-        wal::truncate(fs, &self.wal, &self.dir.join(layout::WAL), self.options.wal_segment_bytes, &keep)?;
-        if let Some(first) = wbl {
-            wal::remove_segments_before(fs.as_ref(), &self.dir.join(layout::WBL), first)?;
+        let dir = self.dir.join(layout::WAL);
+        let checkpoint = wal::truncate(fs, &self.wal, &dir, self.options.wal_segment_bytes, &keep)?;
+        self.done.checkpoints.fetch_add(u64::from(checkpoint.is_some()), Ordering::Relaxed);
+        match wbl {
+            Some(first) => wal::remove_segments_before(fs.as_ref(), &self.dir.join(layout::WBL), first),
+            None => Ok(()),
         }
-        *lock(&self.log_truncation)? = None;
-        Ok(())
     }
 
     /// Writes finished chunks that no late sample can fall into to the head chunk files, which takes them out of memory.
@@ -148,6 +185,7 @@ impl Tsdb {
                 count += references.len() as u64;
             }
         }
+        self.done.chunks_mapped.fetch_add(count, Ordering::Relaxed);
         Ok(count)
     }
 }

@@ -9,6 +9,7 @@ use super::page::{Framer, SNAPPY};
 use crate::error::Error;
 use crate::fs::{File, Fs};
 use crate::layout;
+use crate::timing::Timer;
 
 /// Writes framed records into consecutive segments. Nothing is durable before [`SegmentWriter::sync`].
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) struct SegmentWriter {
     buffer: Vec<u8>,
     /// Something was written since the last sync.
     dirty: bool,
+    syncs: Arc<Timer>,
 }
 
 /// Framed bytes are handed to the operating system at the latest when so many are waiting.
@@ -50,7 +52,13 @@ impl SegmentWriter {
             compressed: Vec::new(),
             buffer: Vec::new(),
             dirty: false,
+            syncs: Arc::default(),
         })
+    }
+
+    /// Times its syncs by `syncs`.
+    pub(super) fn timed(self, syncs: &Arc<Timer>) -> Self {
+        Self { syncs: Arc::clone(syncs), ..self }
     }
 
     fn open(fs: &dyn Fs, dir: &Path, index: u64) -> Result<(PathBuf, Box<dyn File>), Error> {
@@ -105,7 +113,7 @@ impl SegmentWriter {
     /// Hands all bytes to the operating system and waits until the device has them.
     pub(super) fn sync(&mut self) -> Result<(), Error> {
         self.flush()?;
-        self.file.sync_data().map_err(Error::io("fdatasync", &self.path))?;
+        self.syncs.time(|| self.file.sync_data()).map_err(Error::io("fdatasync", &self.path))?;
         self.dirty = false;
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::segment::SegmentWriter;
 use crate::error::Error;
 use crate::fs::Fs;
 use crate::layout;
+use crate::timing::{Durations, Timer};
 
 /// When an append counts as durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +50,8 @@ pub(crate) struct Wal {
     queue: Mutex<Queue>,
     turn: Condvar,
     segments: Mutex<Segments>,
+    wal_syncs: Arc<Timer>,
+    wbl_syncs: Arc<Timer>,
 }
 
 /// The open files of both logs.
@@ -62,6 +65,7 @@ struct Segments {
     wbl_index: u64,
     /// The segment of the write-behind log that was asked for last.
     wbl_first: u64,
+    wbl_syncs: Arc<Timer>,
     segment_bytes: u64,
 }
 
@@ -126,7 +130,9 @@ impl Wal {
         segment_bytes: u64,
         sync: WalSync,
     ) -> Result<Self, Error> {
-        let wal = SegmentWriter::create(fs, &dir.join(layout::WAL), next.wal, segment_bytes)?;
+        let (wal_syncs, wbl_syncs) = (Arc::default(), Arc::default());
+        let wal =
+            SegmentWriter::create(fs, &dir.join(layout::WAL), next.wal, segment_bytes)?.timed(&wal_syncs);
         let segments = Segments {
             fs: Arc::clone(fs),
             wal,
@@ -134,6 +140,7 @@ impl Wal {
             wbl_dir: dir.join(layout::WBL),
             wbl_index: next.wbl,
             wbl_first: next.wbl,
+            wbl_syncs: Arc::clone(&wbl_syncs),
             segment_bytes,
         };
         Ok(Self {
@@ -141,6 +148,8 @@ impl Wal {
             queue: Mutex::new(Queue { segment: next.wal, has_wbl: next.wbl > 0, ..Queue::default() }),
             turn: Condvar::new(),
             segments: Mutex::new(segments),
+            wal_syncs,
+            wbl_syncs,
         })
     }
 
@@ -236,6 +245,11 @@ impl Wal {
         (queue.segment, queue.offset)
     }
 
+    /// How long the syncs of the write-ahead and of the write-behind log took.
+    pub(crate) fn syncs(&self) -> [Durations; 2] {
+        [self.wal_syncs.durations(), self.wbl_syncs.durations()]
+    }
+
     fn exclusive(&self, then: impl FnOnce(&mut Segments) -> Result<(), Error>) -> Result<(), Error> {
         let mut queue = self.lock();
         while queue.leading {
@@ -323,12 +337,8 @@ impl Segments {
             Some(wbl) => Ok(wbl),
             none => {
                 self.fs.create_dir_durable(&self.wbl_dir).map_err(Error::io("create", &self.wbl_dir))?;
-                Ok(none.insert(SegmentWriter::create(
-                    &self.fs,
-                    &self.wbl_dir,
-                    self.wbl_index,
-                    self.segment_bytes,
-                )?))
+                let wbl = SegmentWriter::create(&self.fs, &self.wbl_dir, self.wbl_index, self.segment_bytes)?;
+                Ok(none.insert(wbl.timed(&self.wbl_syncs)))
             }
         }
     }

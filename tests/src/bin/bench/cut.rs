@@ -4,7 +4,6 @@
 //! Writes come at half the rate that the system has just kept up with, and a request's time counts from when it
 //! was to be sent. First within one block's range, then beyond the three hours at which the range is due.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -24,6 +23,8 @@ const BEFORE: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// A cut is over when nothing temporary was seen for so long after the block came.
 const QUIET: Duration = Duration::from_secs(4);
+/// How long a cut may take.
+const CUT_MAX: Duration = Duration::from_secs(300);
 /// Data time at which the first range is due, and a bit.
 const DUE_MS: i64 = 181 * 60_000;
 
@@ -46,11 +47,9 @@ pub(crate) async fn measure(
         return Ok(());
     }
 
-    let rss = system.process.rss_bytes()? as f64;
-    system.process.reset_peak_rss()?;
     let over = AtomicBool::new(false);
     let (exchanges, cut) = std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| watch(&system.data(), &over));
+        let watcher = scope.spawn(|| watch(system, &over));
         let sent =
             sender::send_paced(&system.endpoint(), load, due..load.plan.scrapes, Pace { every, stop: &over });
         let cut = watcher.join().ok().context("the watcher panicked")?;
@@ -64,33 +63,45 @@ pub(crate) async fn measure(
         !during.is_empty(),
         "no write while the block was cut: there is not enough load for this machine"
     );
-    let growth = system.process.peak_rss_bytes()? as f64 / rss - 1.0;
     figures.insert(Figure::CutP99, quantile_ms(&during, 0.99));
     figures.insert(Figure::CutSeconds, system.cut_seconds().await?);
-    figures.insert(Figure::CutGrowth, growth * 100.0);
+    figures.insert(Figure::CutGrowth, (cut.peak as f64 / cut.before as f64 - 1.0) * 100.0);
     figures.insert(Figure::BlockPerSample, bytes_per_sample(&system.data())?);
     Ok(())
 }
 
-/// Watches a data directory for a cut: from the first sight of something temporary to the last. Sets `over` when
-/// it is.
-fn watch(data: &Path, over: &AtomicBool) -> Result<Range<Instant>> {
-    let result = watch_until_over(data);
+/// A cut as it is seen from outside: from the first sight of something temporary in the data directory to the last.
+#[derive(Clone, Debug)]
+struct Cut {
+    start: Instant,
+    end: Instant,
+    /// Resident memory at the start, bytes.
+    before: u64,
+    /// The most between start and end, bytes.
+    peak: u64,
+}
+
+/// Waits for a cut to begin and to end, then sets `over`.
+fn watch(system: &System, over: &AtomicBool) -> Result<Cut> {
+    let result = watch_until_over(system);
     over.store(true, Ordering::Relaxed);
     result
 }
 
-fn watch_until_over(data: &Path) -> Result<Range<Instant>> {
-    const PATIENCE: Duration = Duration::from_secs(180);
-    let (begin, mut seen) = (Instant::now(), None::<Range<Instant>>);
+fn watch_until_over(system: &System) -> Result<Cut> {
+    let (begin, data, process) = (Instant::now(), system.data(), &system.process);
+    let mut seen = None::<Cut>;
     loop {
-        ensure!(begin.elapsed() < PATIENCE, "no block was cut");
-        let (now, temporary) = (Instant::now(), has_temporary(data)? || has_temporary(&data.join("wal"))?);
+        let (now, temporary) = (Instant::now(), has_temporary(&data)? || has_temporary(&data.join("wal"))?);
         match &mut seen {
-            None if temporary => seen = Some(now..now),
-            Some(seen) if temporary => seen.end = now,
-            Some(seen) if seen.end.elapsed() > QUIET && !blocks(data)?.is_empty() => return Ok(seen.clone()),
-            _ => {}
+            None if temporary => {
+                process.reset_peak_rss()?;
+                let before = process.rss_bytes()?;
+                seen = Some(Cut { start: now, end: now, before, peak: before });
+            }
+            Some(cut) if temporary => (cut.end, cut.peak) = (now, process.peak_rss_bytes()?),
+            Some(cut) if cut.end.elapsed() > QUIET && !blocks(&data)?.is_empty() => return Ok(cut.clone()),
+            _ => ensure!(begin.elapsed() < CUT_MAX, "no block was cut"),
         }
         std::thread::sleep(LOOK_EVERY);
     }

@@ -121,7 +121,7 @@ fn requests_of_place(plan: &Plan, place: usize) -> Result<Vec<Box<[u8]>>> {
     let first = place as u64 * TARGETS_PER_REQUEST;
     let mut targets: Vec<Target> =
         (first..first + TARGETS_PER_REQUEST).map(|number| Target::new(number, 0, plan.start)).collect();
-    let (mut encoder, mut request) = (snap::raw::Encoder::new(), Vec::new());
+    let (mut encoder, mut request, mut compressed) = (snap::raw::Encoder::new(), Vec::new(), Vec::new());
     (0..plan.scrapes)
         .map(|scrape| {
             let passed = i64::try_from(scrape)? * plan.interval_ms;
@@ -134,7 +134,9 @@ fn requests_of_place(plan: &Plan, place: usize) -> Result<Vec<Box<[u8]>>> {
                 target.write_samples(scrape as u64, plan.start + passed);
                 request.extend_from_slice(&target.bytes);
             }
-            Ok(encoder.compress_vec(&request)?.into_boxed_slice())
+            compressed.resize(snap::raw::max_compress_len(request.len()), 0);
+            let length = encoder.compress(&request, &mut compressed)?;
+            Ok(compressed[..length].into())
         })
         .collect()
 }
@@ -174,5 +176,47 @@ impl Target {
             self.bytes[*at..after].copy_from_slice(&value.to_le_bytes());
             self.bytes[after + 1..after + 1 + TIMESTAMP_BYTES].copy_from_slice(&varint);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: Plan = Plan {
+        series: 2 * SERIES_PER_REQUEST,
+        scrapes: 9,
+        interval_ms: 30_000,
+        start: 1_700_000_000_000,
+        churn: Some(Churn { share: 5, from: 2 }),
+    };
+
+    #[test]
+    fn every_request_is_what_an_encoder_would_write() {
+        let load = Load::prepare(PLAN).unwrap();
+        for (place, scrape) in [(0, 0), (1, 3), (1, 8)] {
+            let (mut expected, mut series) = (Vec::new(), Vec::new());
+            let first = place as u64 * TARGETS_PER_REQUEST;
+            for target in first..first + TARGETS_PER_REQUEST {
+                let life = PLAN.life(target, scrape);
+                for (index, labels) in labels_of_target(target, life).iter().enumerate() {
+                    series.clone_from(labels);
+                    let t = PLAN.start + scrape as i64 * PLAN.interval_ms;
+                    wire::sample(&mut series, t, value(target, index, scrape as u64));
+                    wire::bytes_field(&mut expected, 1, &series);
+                }
+            }
+            let body = snap::raw::Decoder::new().decompress_vec(load.body(place, scrape)).unwrap();
+            assert!(body == expected, "place {place}, scrape {scrape}");
+        }
+    }
+
+    #[test]
+    fn each_minute_replaces_its_share_of_the_targets() {
+        // Two scrapes a minute; the last one, number 8, is in the fourth minute of the churn.
+        let lives: Vec<u64> = (0..10).map(|target| PLAN.life(target, 8)).collect();
+        assert_eq!(lives, [1, 1, 1, 1, 0, 1, 1, 1, 1, 0]);
+        assert_eq!(PLAN.life(0, 1), 0);
+        assert_eq!(PLAN.churned(), 4 * PLAN.series as u64 / 5);
     }
 }

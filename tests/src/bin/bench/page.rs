@@ -119,3 +119,31 @@ Written by `make bench`, which builds what it needs and runs everything below in
         share * 100.0
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_every_figure_and_the_ratios_to_the_peers() {
+        let figures = |cpu, wal: Option<f64>| {
+            let wal = wal.map(|value| (Figure::WalPerSample, value));
+            std::iter::once((Figure::SamplesPerCpuSecond, cpu)).chain(wal).collect()
+        };
+        let outcome = Outcome {
+            scenario: &crate::scenario::ALL[0],
+            systems: BTreeMap::from([
+                (Kind::Ringside, figures(2e6, Some(8.0))),
+                (Kind::Prometheus, figures(1e5, Some(10.0))),
+                (Kind::VictoriaMetrics, figures(5e5, None)),
+            ]),
+            generator_share: 0.1,
+            series_bytes: (290, 30),
+        };
+        let table: Vec<String> = outcome.table().lines().map(|line| line.replace(' ', "")).collect();
+        assert_eq!(table[0], "||Ringside|Prometheus|VictoriaMetrics|×Prometheus|×VictoriaMetrics|");
+        assert_eq!(table[2], "|samplesperCPU-second|2000k|100k|500k|20.00|4.00|");
+        assert_eq!(table[3], "|WALpersample,bytes|8.00|10.00|n/a|1.25|n/a|");
+        assert_eq!(table.len(), 4);
+    }
+}

@@ -192,3 +192,18 @@ pub(crate) fn quantile_ms(exchanges: &[Exchange], q: f64) -> f64 {
     let rank = (took.len() as f64 * q).ceil() as usize;
     took.get(rank.saturating_sub(1)).map_or(0.0, |took| took.as_secs_f64() * 1000.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_the_smallest_value_that_enough_requests_kept() {
+        let start = Instant::now();
+        let exchange = |ms| Exchange { start, took: Duration::from_millis(ms) };
+        let all: Vec<_> = (1..=200).rev().map(exchange).collect();
+        assert_eq!(quantile_ms(&all, 0.50), 100.0);
+        assert_eq!(quantile_ms(&all, 0.99), 198.0);
+        assert_eq!(quantile_ms(&all[..1], 0.99), 200.0);
+    }
+}

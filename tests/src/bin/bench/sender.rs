@@ -100,6 +100,10 @@ impl Queue<'_> {
             let due = self.start + self.pace.every * u32::try_from(number)?;
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             while self.answered[place].load(Ordering::Acquire) < scrape {
+                // What it waits for may have been given up.
+                if self.pace.stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
                 std::thread::sleep(NAP);
             }
             let start = if self.pace.every.is_zero() { Instant::now() } else { due };
