@@ -21,6 +21,8 @@ pub mod fs;
 mod head;
 pub mod histogram;
 pub mod index;
+#[cfg(any(test, feature = "judge"))]
+pub mod judge;
 mod layout;
 mod limits;
 mod read_at;

@@ -90,8 +90,11 @@ impl ReadAt {
         let len = cursor.be32()?;
         let body = cursor.at();
         let body_end = body + u64::from(len);
-        let mut sum = self.cursor(body_end, end.min(body_end + 4));
-        if sum.be32()? != self.crc(body, body_end)? {
+        if body_end + 4 > end.min(self.len) {
+            return Err(self.corrupt(start, format!("{what} claims {len} bytes, more than there are")));
+        }
+        let stored = self.cursor(body_end, body_end + 4).be32()?;
+        if stored != self.crc(body, body_end)? {
             return Err(self.corrupt(start, format!("the checksum of {what} does not match")));
         }
         cursor.end = body_end;

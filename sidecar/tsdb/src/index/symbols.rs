@@ -29,7 +29,7 @@ pub(super) struct Symbols {
 impl Symbols {
     /// Reads the section in `[start, end)` once: its checksum, its order, and what is to be remembered.
     pub(super) fn read(file: &ReadAt, start: u64, end: u64) -> Result<Self, Error> {
-        let mut cursor = file.section(start, end, "the symbols")?;
+        let mut cursor = file.section(start, end, "the symbol table")?;
         let count = cursor.be32()?;
         let mut offsets = Vec::new();
         let mut previous = Vec::new();
