@@ -6,14 +6,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::reader::SegmentReader;
+use super::records::{self, Step};
 use super::segment::SegmentWriter;
 use super::writer::Wal;
 use crate::error::Error;
 use crate::fs::Fs;
-use crate::record::{self, HistogramEntry, Record, SeriesEncoder, ValuesEncoder};
+use crate::layout;
+use crate::record::{self, SampleEntry, SeriesEncoder, ValuesEncoder, Visitor};
 use crate::sample::Value;
-use crate::{encoding::Truncated, layout};
 
 /// What a checkpoint must keep.
 pub(crate) struct Keep<'a> {
@@ -47,21 +47,20 @@ pub(crate) fn truncate(
     }
     fs.create_dir_durable(&tmp).map_err(Error::io("create", &tmp))?;
     let mut writer = SegmentWriter::create(fs, &tmp, 0, segment_bytes)?;
-    let mut copy = Copy {
-        fs: fs.as_ref(),
-        writer: &mut writer,
-        keep,
-        series: Default::default(),
-        values: Default::default(),
-    };
+    let mut copied = Vec::new();
     if let Some((_, path)) = old.last() {
-        for (_, segment) in layout::segments(fs.as_ref(), path).map_err(Error::io("list", path))? {
-            copy.segment(&segment)?;
+        copied = layout::segments(fs.as_ref(), path).map_err(Error::io("list", path))?;
+    }
+    copied.extend(segments.iter().take_while(|(index, _)| *index <= last).cloned());
+    let copied: Vec<_> = copied.into_iter().map(|(_, path)| path).collect();
+    let mut copy = Copy { keep, series: SeriesEncoder::default(), values: ValuesEncoder::default() };
+    records::for_each(fs.as_ref(), &copied, &mut |step| match step {
+        Step::Record(place, payload) => {
+            record::visit(payload, &mut copy).map_err(|e| place.undecodable(e))?;
+            copy.write(&mut writer)
         }
-    }
-    for (_, segment) in segments.iter().take_while(|(index, _)| *index <= last) {
-        copy.segment(segment)?;
-    }
+        Step::BatchEnd | Step::SegmentEnd => Ok(()),
+    })?;
     writer.finish()?;
     let checkpoint = dir.join(layout::checkpoint_name(last));
     fs.rename_durable(&tmp, &checkpoint).map_err(Error::io("rename", &tmp))?;
@@ -76,68 +75,42 @@ pub(crate) fn truncate(
     Ok(Some(last))
 }
 
-/// Copies what is to be kept, record by record.
+/// What is to be kept of a record.
 struct Copy<'a> {
-    fs: &'a dyn Fs,
-    writer: &'a mut SegmentWriter,
     keep: &'a Keep<'a>,
     series: SeriesEncoder,
     values: ValuesEncoder,
 }
 
 impl Copy<'_> {
-    fn segment(&mut self, path: &Path) -> Result<(), Error> {
-        let mut reader = SegmentReader::open(self.fs, path)?;
-        loop {
-            let offset = reader.good_offset();
-            let bad = |e: Truncated| Error::corrupt(path, offset, format!("undecodable record: {e}"));
-            let Some(payload) = reader.next_record()? else { return Ok(()) };
-            match record::decode(payload) {
-                Record::Series(entries) => {
-                    for entry in entries {
-                        let entry = entry.map_err(bad)?;
-                        if (self.keep.series)(entry.reference) {
-                            self.series.push(entry.reference, entry.labels.len(), entry.labels);
-                        }
-                    }
-                }
-                Record::Samples(entries) => {
-                    for entry in entries {
-                        let entry = entry.map_err(bad)?;
-                        if entry.t >= self.keep.mint {
-                            self.values.floats.push(entry.reference, entry.t, entry.v);
-                        }
-                    }
-                }
-                Record::Histograms(entries) => {
-                    for entry in entries {
-                        let HistogramEntry { reference, t, h } = entry.map_err(bad)?;
-                        if t >= self.keep.mint {
-                            self.values.push(reference, t, &Value::Histogram(h));
-                        }
-                    }
-                }
-                Record::FloatHistograms(entries) => {
-                    for entry in entries {
-                        let HistogramEntry { reference, t, h } = entry.map_err(bad)?;
-                        if t >= self.keep.mint {
-                            self.values.push(reference, t, &Value::FloatHistogram(h));
-                        }
-                    }
-                }
-                Record::Tombstones(_)
-                | Record::Exemplars(_)
-                | Record::MmapMarkers(_)
-                | Record::Metadata(_)
-                | Record::Skipped => {}
+    fn write(&mut self, writer: &mut SegmentWriter) -> Result<(), Error> {
+        for record in [self.series.bytes()].into_iter().chain(self.values.payloads()) {
+            if !record.is_empty() {
+                writer.write(record)?;
             }
-            for record in [self.series.bytes()].into_iter().chain(self.values.payloads()) {
-                if !record.is_empty() {
-                    self.writer.write(record)?;
-                }
-            }
-            self.series.clear();
-            self.values.clear();
+        }
+        self.series.clear();
+        self.values.clear();
+        Ok(())
+    }
+}
+
+impl Visitor for Copy<'_> {
+    fn series(&mut self, reference: u64, labels: &[(&[u8], &[u8])]) {
+        if (self.keep.series)(reference) {
+            self.series.push(reference, labels.len(), labels.iter().copied());
+        }
+    }
+
+    fn floats(&mut self, samples: &[SampleEntry]) {
+        for sample in samples.iter().filter(|sample| sample.t >= self.keep.mint) {
+            self.values.floats.push(sample.reference, sample.t, sample.v);
+        }
+    }
+
+    fn histogram(&mut self, reference: u64, t: i64, value: Value) {
+        if t >= self.keep.mint {
+            self.values.push(reference, t, &value);
         }
     }
 }
