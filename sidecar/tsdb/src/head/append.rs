@@ -188,7 +188,8 @@ impl<'a> Appender<'a> {
         let entry = known.and_then(|slot| self.head.series.get(slot as usize));
         if let Value::Float(v) = value
             && is_stale(v)
-            && let Some(last) = entry.and_then(|entry| entry.last())
+            && let Some(entry) = entry.filter(|entry| entry.newest().is_some_and(|newest| t_ms > newest))
+            && let Some(last) = entry.last()
         {
             // What ends a series of histograms is a histogram.
             value = last.stale_of_its_kind();
@@ -227,7 +228,10 @@ impl<'a> Appender<'a> {
             Stored::InFile | Stored::Nothing => slot.and_then(|slot| self.head.late.get(slot, t_ms)),
         };
         match (stored, newest) {
-            (Some(stored), _) if stored.same(value) => Ok(Place::Stored),
+            // A stale marker took the kind of what came before it.
+            (Some(stored), _) if stored.same(value) || (stored.is_stale() && value.is_stale()) => {
+                Ok(Place::Stored)
+            }
             (Some(_), _) => Err(Refusal::DuplicateTimestamp { t_ms }),
             _ if t_ms > self.newest_ms => Err(Refusal::TooFarInFuture { t_ms, bound_ms: self.newest_ms }),
             _ if is_in_order => Ok(Place::InOrder),

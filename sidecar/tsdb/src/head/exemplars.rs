@@ -155,7 +155,10 @@ impl Appender<'_> {
         let head = &mut *self.head;
         let slot = if series.0 == FRESH { self.fresh.slot } else { Some(series.0) };
         let known = slot.and_then(|slot| Some((slot, head.series.get(slot as usize)?.reference)));
-        let Some((slot, reference)) = known.filter(|_| head.exemplars.max > 0) else { return Ok(()) };
+        let Some((slot, reference)) = known.filter(|_| head.exemplars.max > 0) else {
+            head.counters.exemplars_dropped += 1;
+            return Ok(());
+        };
         let judged = judge(labels, t_ms, self.newest_ms);
         let mut key = Vec::new();
         series_key::encode(labels, &mut key);

@@ -67,6 +67,8 @@ pub struct Counters {
     pub too_old: u64,
     /// Exemplars kept, exact duplicates not among them.
     pub exemplars_appended: u64,
+    /// Exemplars passed over, because none are kept or their series has no sample.
+    pub exemplars_dropped: u64,
     /// Exemplars refused.
     pub exemplars_refused: u64,
     /// Series refused by a bound on labels or on the number of series.
