@@ -37,6 +37,15 @@ fn ulids(tsdb: &Tsdb) -> Vec<Ulid> {
 }
 
 #[tokio::test]
+async fn finished_chunks_go_to_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let tsdb = filled(dir.path(), 5, HOUR_MS);
+    tidy(&tenant(), &tsdb).await;
+    assert!(tsdb.stats().chunks_mapped > 0);
+    assert!(dir.path().join("chunks_head/000001").exists());
+}
+
+#[tokio::test]
 async fn every_due_block_is_cut_and_only_uploaded_ones_are_deleted() {
     let dir = tempfile::tempdir().unwrap();
     let tsdb = filled(dir.path(), 9, HOUR_MS);
