@@ -117,7 +117,7 @@ pub(crate) struct SidecarFlags {
     /// How often the file with the limits is looked at.
     #[arg(long = "receive.limits-config-reload-timer", default_value = "1s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     limits_config_reload_timer: Duration,
-    /// Ceiling of resident memory (4GiB, ...). From four fifths of it on new series get 429, from all of it on writes
+    /// Ceiling of resident memory (4GiB, ...). From three quarters of it on new series get 429, from all of it on writes
     /// get 503, until there is room again. 0 sets none. Default: 90% of the memory limit of the process' control
     /// group, where it has one.
     #[arg(long = "receive.memory-max", value_name = "SIZE", value_parser = size::parse_bytes)]
@@ -234,9 +234,9 @@ impl SidecarFlags {
             return Err(ConfigError::InFlight { given: self.in_flight_bytes_max, min: in_flight_min });
         }
         let memory_max = self.memory_max(2 * in_flight_min as u64)?;
-        // A quarter of the memory for bodies, or what the largest of them needs.
+        // An eighth of the memory for bodies, or what the largest of them needs.
         let in_flight_share =
-            memory_max.map_or(usize::MAX, |max| usize::try_from(max / 4).unwrap_or(usize::MAX));
+            memory_max.map_or(usize::MAX, |max| usize::try_from(max / 8).unwrap_or(usize::MAX));
         Ok(Config {
             limits: self.limits()?,
             memory_max,
