@@ -62,6 +62,7 @@ impl Head {
         }
         self.series.shrink();
         self.forget_out_of_order();
+        self.metrics.forget_unused(&mut self.symbols);
     }
 
     /// Removes every series without a sample.
@@ -90,6 +91,7 @@ impl Head {
             self.symbols.release(name);
             self.symbols.release(value);
         }
+        self.exemplars.forget(series.reference);
         self.retired.insert(series.reference, expiry);
         self.counters.series_removed += 1;
     }

@@ -11,7 +11,7 @@ use super::{Head, open_chunk::range_end, series_key};
 use crate::chunk::MappedChunk;
 use crate::chunks_head::LoadedChunk;
 use crate::encoding::Truncated;
-use crate::record::{RUN_MAX, SampleEntry, ValuesEncoder, Visitor, visit};
+use crate::record::{ExemplarEntry, MetadataEntry, RUN_MAX, SampleEntry, ValuesEncoder, Visitor, visit};
 use crate::sample::Value;
 
 /// A replay under way.
@@ -180,6 +180,18 @@ impl Visitor for Replaying<'_> {
         };
         self.replay.newest = self.replay.newest.max(Some(t));
         self.head.replay_value(slot, reference, t, &value);
+    }
+
+    fn exemplar(&mut self, entry: &ExemplarEntry<'_>) {
+        if let Some(slot) = self.replay.slots.get(entry.reference) {
+            self.head.replay_exemplar(slot, entry);
+        }
+    }
+
+    fn metadata(&mut self, entry: &MetadataEntry<'_>) {
+        if let Some(slot) = self.replay.slots.get(entry.reference) {
+            self.head.learn(slot, entry);
+        }
     }
 }
 

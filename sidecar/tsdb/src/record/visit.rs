@@ -2,7 +2,7 @@
 //!
 //! Floats come in runs, so that who takes them can look at many series at once.
 
-use super::{HistogramEntry, Record, SampleEntry, decode};
+use super::{ExemplarEntry, HistogramEntry, MetadataEntry, Record, SampleEntry, decode};
 use crate::encoding::Truncated;
 use crate::sample::Value;
 
@@ -17,6 +17,10 @@ pub(crate) trait Visitor {
     fn floats(&mut self, samples: &[SampleEntry]);
     /// A native histogram.
     fn histogram(&mut self, reference: u64, t: i64, value: Value);
+    /// An exemplar.
+    fn exemplar(&mut self, _: &ExemplarEntry<'_>) {}
+    /// What a series' metric is about.
+    fn metadata(&mut self, _: &MetadataEntry<'_>) {}
 }
 
 /// Hands every entry of a record to `visitor`, in order. After an error it has those in front of the damage.
@@ -54,11 +58,17 @@ pub(crate) fn visit(payload: &[u8], visitor: &mut impl Visitor) -> Result<(), Tr
                 visitor.histogram(reference, t, Value::FloatHistogram(h));
             }
         }
-        Record::Tombstones(_)
-        | Record::Exemplars(_)
-        | Record::MmapMarkers(_)
-        | Record::Metadata(_)
-        | Record::Skipped => {}
+        Record::Exemplars(entries) => {
+            for entry in entries {
+                visitor.exemplar(&entry?);
+            }
+        }
+        Record::Metadata(entries) => {
+            for entry in entries {
+                visitor.metadata(&entry?);
+            }
+        }
+        Record::Tombstones(_) | Record::MmapMarkers(_) | Record::Skipped => {}
     }
     Ok(())
 }

@@ -22,9 +22,6 @@ use crate::head::{Head, Replay};
 use crate::layout;
 use crate::wal::{self, NextSegments, Target, Wal};
 
-/// Finished chunks stay in memory until so many more were begun, or one for each series.
-const CHUNKS_MIN: u64 = 4096;
-
 impl Tsdb {
     /// Opens or creates the storage in `dir`: removes what an interrupted run left, reads the blocks' descriptions
     /// and replays the logs. What is due by then is cut into blocks. Only one process may have it open.
@@ -109,6 +106,7 @@ impl Opening {
             options.out_of_order_window_ms,
             Arc::clone(&options.series_budget),
         );
+        head.set_exemplars_max(options.exemplars_max);
         head.begin_replay();
         let mut replay = Replay::default();
         let chunks_dir = dir.join(layout::CHUNKS_HEAD);
@@ -197,12 +195,12 @@ impl Opening {
         maintain::truncate_head(&self.head, &self.head_chunks, range.1)
     }
 
-    /// Writes finished chunks to files, if there are enough of them. What fails is left to be done when the storage is
+    /// Writes finished chunks to files, where there may be one for each series. What fails is left to be done when the storage is
     /// open.
     fn map_chunks(&mut self) {
         let head = get(&mut self.head);
         let (begun, before) = (head.counters().chunks_created, head.mappable_before());
-        let enough = self.mapped.begun + CHUNKS_MIN.max(head.series_count() as u64);
+        let enough = self.mapped.begun + head.series_count() as u64;
         if !self.mapped.may_map || begun < enough || before <= self.mapped.before {
             return;
         }

@@ -3,6 +3,7 @@
 //! A checkpoint is itself a directory of segments, written under a temporary name, synced and renamed, before
 //! anything that it replaces is removed.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,8 +13,14 @@ use super::writer::Wal;
 use crate::error::Error;
 use crate::fs::Fs;
 use crate::layout;
-use crate::record::{self, SampleEntry, SeriesEncoder, ValuesEncoder, Visitor};
+use crate::record::{
+    self, ExemplarEntry, ExemplarsEncoder, MetadataEncoder, MetadataEntry, SampleEntry, SeriesEncoder,
+    ValuesEncoder, Visitor,
+};
 use crate::sample::Value;
+
+/// Bytes of metadata in a record; the last entry may run over.
+const METADATA_BYTES: usize = 1 << 20;
 
 /// What a checkpoint must keep.
 pub(crate) struct Keep<'a> {
@@ -53,7 +60,14 @@ pub(crate) fn truncate(
     }
     copied.extend(segments.iter().take_while(|(index, _)| *index <= last).cloned());
     let copied: Vec<_> = copied.into_iter().map(|(_, path)| path).collect();
-    let mut copy = Copy { keep, series: SeriesEncoder::default(), values: ValuesEncoder::default() };
+    let mut copy = Copy {
+        keep,
+        series: SeriesEncoder::default(),
+        values: ValuesEncoder::default(),
+        exemplars: ExemplarsEncoder::default(),
+        metadata: HashMap::new(),
+        metadata_seen: 0,
+    };
     records::for_each(fs.as_ref(), &copied, &mut |step| match step {
         Step::Record(place, payload) => {
             record::visit(payload, &mut copy).map_err(|e| place.undecodable(e))?;
@@ -61,6 +75,7 @@ pub(crate) fn truncate(
         }
         Step::BatchEnd | Step::SegmentEnd => Ok(()),
     })?;
+    copy.write_metadata(&mut writer)?;
     writer.finish()?;
     let checkpoint = dir.join(layout::checkpoint_name(last));
     fs.rename_durable(&tmp, &checkpoint).map_err(Error::io("rename", &tmp))?;
@@ -75,23 +90,48 @@ pub(crate) fn truncate(
     Ok(Some(last))
 }
 
-/// What is to be kept of a record.
+/// What is to be kept: of one record, and the newest metadata of each series for the end.
 struct Copy<'a> {
     keep: &'a Keep<'a>,
     series: SeriesEncoder,
     values: ValuesEncoder,
+    exemplars: ExemplarsEncoder,
+    metadata: HashMap<u64, Metadata>,
+    metadata_seen: u64,
+}
+
+struct Metadata {
+    /// Of two series of one metric the later one counts, so their order is kept.
+    number: u64,
+    kind: u8,
+    unit: Box<[u8]>,
+    help: Box<[u8]>,
 }
 
 impl Copy<'_> {
     fn write(&mut self, writer: &mut SegmentWriter) -> Result<(), Error> {
-        for record in [self.series.bytes()].into_iter().chain(self.values.payloads()) {
-            if !record.is_empty() {
-                writer.write(record)?;
-            }
+        let records = [self.series.bytes()].into_iter().chain(self.values.payloads());
+        for record in records.chain([self.exemplars.bytes()]).filter(|record| !record.is_empty()) {
+            writer.write(record)?;
         }
         self.series.clear();
         self.values.clear();
+        self.exemplars.clear();
         Ok(())
+    }
+
+    fn write_metadata(&mut self, writer: &mut SegmentWriter) -> Result<(), Error> {
+        let mut all: Vec<_> = std::mem::take(&mut self.metadata).into_iter().collect();
+        all.sort_unstable_by_key(|(_, metadata)| metadata.number);
+        let mut record = MetadataEncoder::default();
+        for (reference, Metadata { kind, unit, help, .. }) in all {
+            record.push(MetadataEntry { reference, kind, unit: &unit, help: &help });
+            if record.bytes().len() >= METADATA_BYTES {
+                writer.write(record.bytes())?;
+                record.clear();
+            }
+        }
+        if record.bytes().is_empty() { Ok(()) } else { writer.write(record.bytes()) }
     }
 }
 
@@ -111,6 +151,22 @@ impl Visitor for Copy<'_> {
     fn histogram(&mut self, reference: u64, t: i64, value: Value) {
         if t >= self.keep.mint {
             self.values.push(reference, t, &value);
+        }
+    }
+
+    fn exemplar(&mut self, entry: &ExemplarEntry<'_>) {
+        let ExemplarEntry { reference, t, v, labels } = entry;
+        if *t >= self.keep.mint {
+            self.exemplars.push(*reference, *t, *v, labels.len(), labels.iter().copied());
+        }
+    }
+
+    fn metadata(&mut self, entry: &MetadataEntry<'_>) {
+        let &MetadataEntry { reference, kind, unit, help } = entry;
+        if (self.keep.series)(reference) {
+            self.metadata_seen += 1;
+            let number = self.metadata_seen;
+            self.metadata.insert(reference, Metadata { number, kind, unit: unit.into(), help: help.into() });
         }
     }
 }
