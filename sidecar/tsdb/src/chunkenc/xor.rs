@@ -52,6 +52,12 @@ impl XorAppender {
         (self.t, self.v)
     }
 
+    /// Reads where the next sample will go.
+    #[inline]
+    pub(crate) fn look(&self) -> u64 {
+        self.bytes.last().map_or(0, |&byte| byte.into())
+    }
+
     /// Takes the finished bytes and leaves an empty appender.
     pub(crate) fn finish(&mut self) -> Box<[u8]> {
         let bytes = std::mem::take(&mut self.bytes);

@@ -196,6 +196,22 @@ impl Series {
         self.rest().mapped = mapped;
     }
 
+    /// Drops the samples out of order whose time a chunk in memory has.
+    pub(super) fn drop_repeated(&mut self, range: i64) {
+        let Some(rest) = &mut self.rest else { return };
+        let mut samples = std::mem::take(&mut rest.out_of_order).before(i64::MAX);
+        samples.retain(|(t, _)| !matches!(self.stored_at(*t), Stored::Value(_)));
+        for (t, value) in samples {
+            self.push_out_of_order(t, value, range);
+        }
+    }
+
+    /// Reads where the next sample will go.
+    #[inline]
+    pub(super) fn look(&self) -> u64 {
+        self.open.look() ^ self.reference
+    }
+
     /// Chunks that are in files, oldest first.
     pub(crate) fn mapped(&self) -> &[MappedChunk] {
         self.rest.as_ref().map_or(&[], |rest| &rest.mapped)
