@@ -10,8 +10,9 @@ use crate::chunk::{Chunk, ChunkRef, MappedChunk};
 use crate::chunkenc::Encoding;
 use crate::sample::Value;
 
-/// A series of the head.
+/// A series of the head: two cache lines, beside each other.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct Series {
     /// The reference that WAL records use; 0 in a vacant slot.
     pub(crate) reference: u64,
@@ -263,6 +264,11 @@ mod tests {
 
     fn series() -> Series {
         Series::new(1, 1, Arc::from([]))
+    }
+
+    #[test]
+    fn a_series_is_two_cache_lines() {
+        assert_eq!(size_of::<Series>(), 128);
     }
 
     #[test]
