@@ -25,7 +25,7 @@ impl Head {
     /// Copies of the chunks that may leave memory, in the slots from `from` on; and where to go on.
     pub(crate) fn mappable(&self, from: usize) -> (Vec<Mappable>, Option<usize>) {
         let before = self.mappable_before();
-        let end = from + SLOTS_PER_STEP;
+        let end = from + SLOTS_PER_STEP / 8;
         let found = self.series.range(from, end).filter_map(|(slot, series)| {
             let chunks = series.mappable(before);
             let some = Mappable { slot: slot as u32, reference: series.reference, chunks: chunks.to_vec() };

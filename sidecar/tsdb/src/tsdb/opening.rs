@@ -22,6 +22,10 @@ use crate::head::{Head, Replay};
 use crate::layout;
 use crate::wal::{self, NextSegments, Target, Wal};
 
+/// Chunks are looked through at most so often in a block's range, besides at the end of each segment: most are not
+/// finished, or may still get late samples.
+const MAPS_PER_RANGE: i64 = 16;
+
 impl Tsdb {
     /// Opens or creates the storage in `dir`: removes what an interrupted run left, reads the blocks' descriptions
     /// and replays the logs. What is due by then is cut into blocks. Only one process may have it open.
@@ -88,9 +92,9 @@ struct Opening {
 struct Mapped {
     /// How many were written.
     chunks: u64,
-    /// How many had been begun.
+    /// How many had been begun when some were written.
     begun: u64,
-    /// All before this time were written.
+    /// All before this time are written.
     before: i64,
     may_map: bool,
 }
@@ -195,18 +199,23 @@ impl Opening {
         maintain::truncate_head(&self.head, &self.head_chunks, range.1)
     }
 
-    /// Writes finished chunks to files, where `asked`, or there may be one for each series. What fails is left to be done
-    /// when the storage is open.
+    /// Writes finished chunks to files, where `asked`, or where there may be one for every other series and the log has
+    /// moved on. What fails is left to be done when the storage is open.
     fn map_chunks(&mut self, asked: bool) {
         let head = get(&mut self.head);
         let (begun, before) = (head.counters().chunks_created, head.mappable_before());
-        let enough = self.mapped.begun + head.series_count() as u64;
-        if !self.mapped.may_map || !(asked || begun >= enough) || before <= self.mapped.before {
+        let enough = self.mapped.begun + head.series_count() as u64 / 2;
+        let later = self.mapped.before.saturating_add(self.options.block_range_ms / MAPS_PER_RANGE);
+        if !self.mapped.may_map || !(asked || begun >= enough && before >= later) {
             return;
         }
-        (self.mapped.begun, self.mapped.before) = (begun, before);
+        self.mapped.before = before;
         match maintain::map_chunks(&self.head, &self.head_chunks) {
-            Ok(count) => self.mapped.chunks += count,
+            Ok(0) => {}
+            Ok(count) => {
+                self.mapped.chunks += count;
+                self.mapped.begun = begun;
+            }
             Err(_) => self.mapped.may_map = false,
         }
     }
