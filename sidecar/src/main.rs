@@ -40,7 +40,7 @@ use crate::config::{Cli, Command, SidecarFlags};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// How long freed memory waits for its next use before the kernel gets it.
-const FREED_KEPT_MS: isize = 1000;
+const FREED_KEPT_MS: isize = 250;
 
 /// For blocking work that is still under way at the very end, such as a replay that a signal cut short.
 const RUNTIME_STOP_MAX: Duration = Duration::from_secs(5);

@@ -37,7 +37,7 @@ const OUT_OF_ORDER: u8 = 0x80;
 /// Read at once: most chunks are smaller.
 const READ_BYTES: usize = 2048;
 /// Buffered before it is written.
-const BUFFER_BYTES_MAX: usize = 1 << 20;
+const BUFFER_BYTES_MAX: usize = 256 << 10;
 
 /// The head chunk files of a tenant.
 #[derive(Debug)]

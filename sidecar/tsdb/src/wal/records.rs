@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::fs::Fs;
 
 /// Bytes of records that are handed on at once; the last record may run over.
-const BATCH_BYTES: usize = 256 << 10;
+const BATCH_BYTES: usize = 128 << 10;
 /// Fewer bytes are read by who wants them: a thread is not worth its while.
 const READ_AHEAD_BYTES_MIN: u64 = 1 << 20;
 
