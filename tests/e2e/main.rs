@@ -1,7 +1,9 @@
 //! End-to-end tests with the real Envoy, real Prometheus and a real S3 server, on loopback. One binary,
 //! so that it links once; a module for each promise, its topology in its opening comment.
 
+mod bodies;
 mod bucket_outage;
+mod edge;
 mod garbage;
 mod kill_one;
 mod kill_two;
@@ -9,4 +11,6 @@ mod placement;
 mod prometheus_reads;
 mod slow_replica;
 mod tenants;
+mod thanos_receive;
+mod trap;
 mod write_path;

@@ -7,7 +7,11 @@ use clap::ValueEnum;
 use ringside_proto::WRITE_PATHS;
 use ringside_proto::settings::late_write_timeout_ms;
 
+use super::edge::Edge;
+
 const BOOTSTRAP: &str = include_str!("templates/bootstrap.yaml");
+const VIRTUAL_HOST: &str = include_str!("templates/virtual_host.yaml");
+const ROUTES: &str = include_str!("templates/routes.yaml");
 const WRITE_ROUTE: &str = include_str!("templates/write_route.yaml");
 const CLUSTER: &str = include_str!("templates/cluster.yaml");
 const DNS: &str = include_str!("templates/dns.yaml");
@@ -15,8 +19,12 @@ const RINGSIDE: &str = include_str!("templates/ringside.yaml");
 const THANOS_RECEIVE: &str = include_str!("templates/thanos_receive.yaml");
 const FAILURES: &str = include_str!("templates/failures.yaml");
 
-/// Where the plugin's configuration stands in [`BOOTSTRAP`].
+/// Where things stand in [`BOOTSTRAP`].
 const PLUGIN_INDENT: usize = 20;
+const VIRTUAL_HOST_INDENT: usize = 12;
+const HTTP_FILTER_INDENT: usize = 10;
+const FILTER_CHAIN_INDENT: usize = 6;
+const CLUSTER_INDENT: usize = 2;
 
 /// What Envoy reads at once may take its buffer over the filter's own limit, which is to answer first.
 const BUFFER_SLACK_BYTES: u64 = 1 << 20;
@@ -38,6 +46,7 @@ pub(super) struct Bootstrap {
     pub(super) plugin: Plugin,
     pub(super) upstreams: Vec<Upstream>,
     pub(super) upstream: UpstreamKind,
+    pub(super) edge: Edge,
 }
 
 /// What stands behind the ring's addresses.
@@ -71,11 +80,10 @@ pub(super) struct Upstream {
 
 impl Bootstrap {
     /// The bootstrap as YAML.
-    pub(super) fn render(&self) -> String {
+    pub(super) fn render(&self) -> anyhow::Result<String> {
         let buffer_bytes = (self.plugin.body_bytes_max + BUFFER_SLACK_BYTES).to_string();
-        let route = |path: &&str| fill(WRITE_ROUTE, &[("path", path), ("buffer_bytes", &buffer_bytes)]);
-        let routes: String = WRITE_PATHS.iter().map(route).collect();
-        fill(
+        let further = lines(&self.edge.clusters()?, CLUSTER_INDENT);
+        Ok(fill(
             BOOTSTRAP,
             &[
                 ("admin_host", &quoted(&self.admin.ip().to_string())),
@@ -85,12 +93,22 @@ impl Bootstrap {
                 ("heap_bytes_max", &self.heap_bytes_max.to_string()),
                 ("buffer_bytes", &buffer_bytes),
                 ("stream_idle_timeout", &seconds(self.plugin.write_timeout_ms + IDLE_SLACK_MS)),
+                ("http_filters", &lines(&self.edge.http_filters()?, HTTP_FILTER_INDENT)),
                 ("wasm", &quoted(&self.wasm)),
                 ("plugin", &indented(&self.plugin.render(), PLUGIN_INDENT)),
-                ("write_routes", routes.trim_end()),
-                ("clusters", self.clusters().trim_end()),
+                ("virtual_hosts", &indented(&self.virtual_hosts(&buffer_bytes)?, VIRTUAL_HOST_INDENT)),
+                ("transport_socket", &lines(&self.edge.transport_socket()?, FILTER_CHAIN_INDENT)),
+                ("clusters", [self.clusters(), further].concat().trim_end()),
             ],
-        )
+        ))
+    }
+
+    fn virtual_hosts(&self, buffer_bytes: &str) -> anyhow::Result<String> {
+        let route = |path: &&str| fill(WRITE_ROUTE, &[("path", path), ("buffer_bytes", buffer_bytes)]);
+        let routes: String = WRITE_PATHS.iter().map(route).collect();
+        let routes = fill(ROUTES, &[("write_routes", routes.trim_end())]);
+        let hosts = self.edge.virtual_hosts(&routes)?;
+        Ok(hosts.unwrap_or_else(|| [VIRTUAL_HOST, &routes].concat()))
     }
 
     /// The first cluster has the settings in full, the others refer to them.
@@ -181,6 +199,11 @@ fn seconds(ms: u64) -> String {
         (seconds, 0) => format!("{seconds}s"),
         (seconds, ms) => format!("{seconds}.{ms:03}s"),
     }
+}
+
+/// Text whose every line ends, or none at all, further in.
+fn lines(text: &str, by: usize) -> String {
+    if text.is_empty() { String::new() } else { indented(text, by) + "\n" }
 }
 
 /// Every line that is not empty, further in.

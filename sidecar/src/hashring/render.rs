@@ -13,6 +13,7 @@ use ringside_proto::settings::{BODY_BYTES, REPLICATION_FACTOR, TIMEOUT_MS, is_he
 use ringside_proto::{DECODED_BYTES_MAX, tenant};
 
 use super::bootstrap::{Bootstrap, Plugin, Upstream, UpstreamKind};
+use super::edge::Edge;
 use super::{parse, read};
 
 /// A heap smaller than some of the largest bodies would refuse them all.
@@ -33,6 +34,9 @@ pub(crate) struct RenderFlags {
     /// Address of Envoy's admin page. Whoever reaches it can stop Envoy.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
+    /// What stands around the filter: TLS, filters that find out who a client is, virtual hosts. Examples: envoy/edge.
+    #[arg(long, value_name = "FILE")]
+    edge: Option<PathBuf>,
     /// Where to write the bootstrap; to standard output without it.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -65,7 +69,7 @@ pub(crate) struct RenderFlags {
 
 /// Writes the bootstrap; returns it, or a line that says where it went.
 pub(super) fn run(flags: &RenderFlags) -> anyhow::Result<String> {
-    let yaml = bootstrap(flags)?.render();
+    let yaml = bootstrap(flags)?.render()?;
     let Some(output) = &flags.output else { return Ok(yaml) };
     ringside_tsdb::fs::write_atomic(output, yaml.as_bytes())
         .with_context(|| format!("cannot write {}", output.display()))?;
@@ -102,6 +106,7 @@ fn bootstrap(flags: &RenderFlags) -> anyhow::Result<Bootstrap> {
         },
         upstreams: upstreams(&rings, flags.upstream_port)?,
         upstream: flags.upstream,
+        edge: flags.edge.as_deref().map(Edge::read).transpose()?.unwrap_or_default(),
     })
 }
 
