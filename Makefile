@@ -14,7 +14,7 @@ E2E_THREADS ?= 2
 
 # Steps share the machine one after the other, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help build wasm demo test test-unit test-wasm test-e2e test-deploy lint doc fmt
+.PHONY: help build wasm demo bench bench-micro test test-unit test-wasm test-e2e test-deploy test-kill test-differential lint doc fmt
 
 help: ## these lines
 	@awk -F ' ## ' '/^[a-z0-9-]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,14 @@ demo: ## the whole system on this machine, with load, a killed sidecar and a che
 	cargo build --release -p ringside -p ringside-e2e
 	scripts/build-wasm
 	cargo run --quiet --release -p ringside-e2e --bin demo
+
+bench: ## the storage beside Prometheus and VictoriaMetrics, 20 minutes; ONLY=a,b1,b2,c,d SYSTEMS=ringside,… for less
+	scripts/tools prometheus victoria-metrics
+	cargo build --release -p ringside -p ringside-e2e --bins
+	target/release/bench $(addprefix --only=,$(ONLY)) $(addprefix --systems=,$(SYSTEMS))
+
+bench-micro: ## the hot path's parts by themselves, compared with the run before
+	cargo bench -p ringside-tsdb --bench hot_path
 
 test: test-unit test-wasm test-e2e ## everything below
 
@@ -51,6 +59,18 @@ test-deploy: wasm ## the Kubernetes files: against their schemas, each other and
 	scripts/tools envoy k8s
 	cargo build -p ringside
 	cargo test -p ringside-e2e --test deploy
+
+N ?= 1000
+test-kill: ## N=1000 times kill -9 of one sidecar under load, each with a restart; some ten minutes
+	scripts/tools prometheus
+	cargo build -p ringside
+	RINGSIDE_KILLS=$(N) cargo test -p ringside-e2e --test engine kills -- --nocapture
+
+SEEDS ?= 0..200
+test-differential: ## SEEDS=0..200 random streams into Prometheus 2.42 and into a sidecar
+	scripts/tools prometheus
+	cargo build -p ringside
+	RINGSIDE_SEEDS=$(SEEDS) cargo test -p ringside-e2e --test engine differential -- --nocapture
 
 lint: ## format, clippy natively and for wasm, scripts, image files, licences, paths in documents
 	cargo fmt --all --check

@@ -19,11 +19,19 @@ pub struct Parts<'a> {
     pub histograms: usize,
     /// Exemplars.
     pub exemplars: usize,
+    /// The first float sample, where it was read on the way.
+    first: Option<Sample>,
     /// From the first field that is no label.
     others: Cursor<'a>,
 }
 
 impl<'a> Parts<'a> {
+    /// The only float sample of a series that was checked and has nothing besides: what nearly all requests carry.
+    #[inline]
+    pub fn only_sample(&self) -> Option<Sample> {
+        self.first.filter(|_| self.samples == 1 && self.histograms == 0 && self.exemplars == 0)
+    }
+
     /// The float samples. Unlike [`TimeSeries::samples`] it does not pass over the labels first.
     #[inline]
     pub fn samples(&self) -> SampleIter<'a> {
@@ -63,7 +71,8 @@ impl<'a> TimeSeries<'a> {
             }
         }
         let label_bytes = Some(start.until(&cursor));
-        let mut parts = Parts { label_bytes, samples: 0, histograms: 0, exemplars: 0, others: cursor };
+        let mut parts =
+            Parts { label_bytes, samples: 0, histograms: 0, exemplars: 0, first: None, others: cursor };
         let mut late_labels = false;
         while !cursor.is_empty() {
             let at = cursor;
@@ -72,7 +81,8 @@ impl<'a> TimeSeries<'a> {
                     parts.samples += 1;
                     let sample = cursor.nested()?;
                     if CHECK {
-                        Sample::parse(sample)?;
+                        let sample = Sample::parse(sample)?;
+                        parts.first.get_or_insert(sample);
                     }
                 }
                 LABELS => {

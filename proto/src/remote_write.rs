@@ -223,6 +223,9 @@ pub struct Sample {
 impl Sample {
     #[inline]
     pub(crate) fn parse(mut cursor: Cursor<'_>) -> Result<Self, WireError> {
+        if let Some((value, timestamp)) = cursor.usual_sample() {
+            return Ok(Self { value: f64::from_bits(value), timestamp });
+        }
         let mut sample = Sample { value: 0.0, timestamp: 0 };
         while !cursor.is_empty() {
             let at = cursor;

@@ -192,6 +192,22 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The bits and the timestamp of a sample message as nearly every sender writes it: both fields once and in order,
+    /// the timestamp (1971 to 2109) in six bytes. `None`, and nothing taken, for any other.
+    #[inline]
+    pub(crate) fn usual_sample(&self) -> Option<(u64, i64)> {
+        let &[0x09, a, b, c, d, e, f, g, h, 0x10, t0, t1, t2, t3, t4, t5 @ ..0x80] = self.rest else {
+            return None;
+        };
+        if t0 & t1 & t2 & t3 & t4 < 0x80 {
+            return None;
+        }
+        let low = |byte: u8| i64::from(byte & 0x7f);
+        let timestamp =
+            low(t0) | low(t1) << 7 | low(t2) << 14 | low(t3) << 21 | low(t4) << 28 | i64::from(t5) << 35;
+        Some((u64::from_le_bytes([a, b, c, d, e, f, g, h]), timestamp))
+    }
+
     /// Eight bytes, little endian.
     #[inline]
     pub(crate) fn fixed64(&mut self) -> Result<u64, WireError> {

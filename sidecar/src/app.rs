@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringside_tsdb::SeriesBudget;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -12,15 +13,21 @@ use tokio_util::task::TaskTracker;
 use tonic_health::server::HealthReporter;
 
 use crate::bucket::Bucket;
+use crate::cardinality::Cardinalities;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::error::Error;
 use crate::flush::{Flush, Retention, sync_wal};
 use crate::http::admin::{self, Readiness};
 use crate::http::receive::{self, Receive};
-use crate::limits::InFlight;
+use crate::http::status::{self, TsdbStatus};
+use crate::limits::reload::Reload;
+use crate::limits::{InFlight, Limits};
 use crate::logging::Throttle;
 use crate::metrics::{Metrics, TenantCollector};
+use crate::pressure::Pressure;
+use crate::pressure::disk::{self, DiskWatch};
+use crate::pressure::memory::{MemoryWatch, Resident};
 use crate::process::ProcessCollector;
 use crate::shipper::Shipper;
 use crate::snappy::BufferPool;
@@ -90,6 +97,8 @@ impl Part {
 
 /// A running sidecar, its parts in the order in which they were started.
 struct App {
+    watches: Vec<Part>,
+    reload: Option<Part>,
     admin: Part,
     grpc: Part,
     shipper: Option<Part>,
@@ -119,14 +128,38 @@ impl App {
             ring::report(path, &metrics);
         }
 
-        let tenants =
-            Tenants::start(data, config.tsdb.clone(), config.default_tenant.clone(), Arc::clone(&metrics))?;
-        registry.register_collector(Box::new(TenantCollector::new(Arc::clone(&tenants), in_flight.clone())));
+        let budget = Arc::clone(&config.tsdb.series_budget);
+        let limits =
+            Arc::new(Limits::new(config.limits.config.clone(), Arc::clone(&budget), Arc::clone(&metrics)));
+        let pressure = Arc::new(Pressure::new(Arc::clone(&metrics)));
+        let watches = watch(&config, &budget, &pressure, &metrics, broken)?;
+        let tenants = Tenants::start(
+            data,
+            config.tsdb.clone(),
+            config.default_tenant.clone(),
+            Arc::clone(&limits),
+            Arc::clone(&metrics),
+        )?;
+        let reload = config.limits.file.clone().map(|(path, seen)| {
+            let (tenants, limits) = (Arc::clone(&tenants), Arc::clone(&limits));
+            let reload = Reload::new(path, seen, tenants, limits, Arc::clone(&metrics));
+            Part::start("limits", broken, |stop| reload.run(config.limits.every, stop))
+        });
+        let collector = TenantCollector::new(Arc::clone(&tenants), in_flight.clone(), config.tsdb.clone());
+        registry.register_collector(Box::new(collector));
         registry.register_collector(Box::new(ProcessCollector));
         let registry = Arc::new(registry);
 
+        let cardinalities = Arc::new(Cardinalities::default());
+        let tsdb_status = Arc::new(TsdbStatus {
+            tenants: Arc::clone(&tenants),
+            cardinalities: Arc::clone(&cardinalities),
+            tenant_header: config.tenant_header.clone(),
+            default_tenant: config.default_tenant.clone(),
+        });
         let readiness = Readiness::new(Arc::clone(&metrics));
-        let admin_router = admin::router(registry, readiness.clone());
+        let admin_router = admin::router(registry, readiness.clone())
+            .merge(status::prometheus_router(Arc::clone(&tsdb_status)));
         let admin = Part::start("admin", broken, |stop| {
             http::serve(http_listener, admin_router, stop, ADMIN_DRAIN_MAX)
         });
@@ -159,18 +192,24 @@ impl App {
             tenant_header: config.tenant_header,
             default_tenant: config.default_tenant,
             in_flight,
+            limits,
+            pressure,
+            cardinalities,
             buffers: BufferPool::default(),
             appends: appends.clone(),
             metrics,
             faults: Throttle::default(),
         };
-        let write_router = receive::router(Arc::new(receive), readiness.clone());
+        let write_router =
+            receive::router(Arc::new(receive), readiness.clone()).merge(status::receive_router(tsdb_status));
         let write =
             Part::start("write", broken, |stop| http::serve(write_listener, write_router, stop, DRAIN_MAX));
         let becoming_ready = Part::start("readiness", broken, |stop| {
             become_ready(Arc::clone(&tenants), readiness.clone(), health.clone(), stop)
         });
         Ok(Self {
+            watches,
+            reload,
             admin,
             grpc,
             shipper,
@@ -204,6 +243,9 @@ impl App {
         }
         self.grpc.stop().await;
         self.admin.stop().await;
+        for part in self.reload.into_iter().chain(self.watches) {
+            part.stop().await;
+        }
     }
 }
 
@@ -222,9 +264,32 @@ async fn become_ready(
     tracing::info!("ready");
 }
 
+/// Starts to watch the disk, and memory where it has a ceiling.
+fn watch(
+    config: &Config,
+    budget: &Arc<SeriesBudget>,
+    pressure: &Arc<Pressure>,
+    metrics: &Arc<Metrics>,
+    broken: &CancellationToken,
+) -> Result<Vec<Part>, Error> {
+    let path = config.data_dir.clone();
+    let space = move || disk::space(&path);
+    let disk = DiskWatch::new(config.min_free, space, Arc::clone(pressure), Arc::clone(metrics));
+    let mut watches = vec![Part::start("disk_watch", broken, |stop| disk.run(stop))];
+    if let Some(max) = config.memory_max {
+        tracing::info!(bytes = max, "ceiling of resident memory");
+        let resident = Resident::open().map_err(Error::Memory)?;
+        let (budget, pressure) = (Arc::clone(budget), Arc::clone(pressure));
+        let memory = MemoryWatch::new(max, move || resident.bytes(), budget, pressure, Arc::clone(metrics));
+        watches.push(Part::start("memory_watch", broken, |stop| memory.run(stop)));
+    }
+    Ok(watches)
+}
+
 fn retention(config: &Config, has_bucket: bool) -> Retention {
-    match (config.tsdb.retention_ms, has_bucket) {
-        (0, _) => Retention::Off,
+    let tsdb = &config.tsdb;
+    match (tsdb.retention_ms == 0 && tsdb.retention_bytes == 0, has_bucket) {
+        (true, _) => Retention::Off,
         (_, true) => Retention::Uploaded,
         (_, false) => Retention::All,
     }

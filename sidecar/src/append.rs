@@ -1,16 +1,23 @@
 //! From a decompressed write request to the storage: checks the whole body, appends it, and collects refusals.
 //!
-//! A body is walked twice. The first walk checks its structure to the last byte, so that a malformed request stores
-//! nothing; the second appends. Everything here is CPU work, or waits for the disk, and runs on the blocking pool.
+//! A body is checked to its last byte before anything is stored, so that a malformed request stores nothing. What
+//! the check found is kept for the appending, within bounds. Everything here is CPU work, or waits for the disk, and
+//! runs on the blocking pool.
 //! Owns no HTTP: what a refusal means for the answer is [`crate::error`]'s to say.
 
+use ringside_proto::Parts;
 use ringside_proto::WireError;
-use ringside_proto::remote_write::{TimeSeries, time_series};
+use ringside_proto::labels::label_fields;
+use ringside_proto::limits::ContentLimits;
+use ringside_proto::remote_write::{TimeSeries, TimeSeriesIter, time_series};
 use ringside_proto::ringside::{Reason, RefusedSeries};
-use ringside_tsdb::{Appender, Refusal, Tsdb, display_series};
+use ringside_tsdb::{Appender, LabelLimit, Refusal, Scan, Tsdb, display_series};
 
 use crate::error::{WriteError, severity};
 
+/// So many series of a body are kept apart between checking and appending, about a hundred bytes each; the rest of a
+/// larger body is taken apart twice.
+const APART_MAX: usize = 8192;
 /// Longest message that one refusal puts into the answer, in bytes: labels can be as large as a body.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
@@ -67,41 +74,98 @@ impl Outcome {
     }
 }
 
+/// A body that was checked to its last byte.
+#[derive(Debug)]
+pub(crate) struct Checked<'b> {
+    pub(crate) contents: Contents,
+    /// Series beyond these are refused. None unless the caller sets them.
+    pub(crate) limits: ContentLimits,
+    /// The first series, taken apart.
+    apart: Vec<(TimeSeries<'b>, Parts<'b>)>,
+    /// The series after those.
+    rest: TimeSeriesIter<'b>,
+}
+
 /// Walks the whole body. An error means that nothing of it may be stored.
-pub(crate) fn check(body: &[u8]) -> Result<Contents, WireError> {
+pub(crate) fn check(body: &[u8]) -> Result<Checked<'_>, WireError> {
     let mut contents = Contents { other_bytes: body.len() as u64, ..Contents::default() };
-    for series in time_series(body) {
+    let mut walk = time_series(body);
+    let mut checked =
+        Checked { contents, limits: ContentLimits::default(), apart: Vec::new(), rest: walk.clone() };
+    while let Some(series) = walk.next() {
         let series = series?;
         contents.series += 1;
         contents.other_bytes -= series.field().len() as u64;
         let parts = series.checked_parts()?;
         contents.samples += parts.samples as u64;
         contents.exemplars += parts.exemplars as u64;
+        if checked.apart.len() < APART_MAX {
+            checked.apart.push((series, parts));
+            checked.rest = walk.clone();
+        }
     }
-    Ok(contents)
+    Ok(Checked { contents, ..checked })
 }
 
-/// Appends a body that [`check`] passed, and returns once what was accepted is as durable as configured.
-/// An error means that nothing of it may be acknowledged.
-pub(crate) fn append(body: &[u8], tsdb: &Tsdb) -> Result<Outcome, WriteError> {
+/// Appends a checked body, and returns once what was accepted is as durable as configured. An error means that nothing
+/// of it may be acknowledged.
+pub(crate) fn append(body: Checked<'_>, tsdb: &Tsdb) -> Result<Outcome, WriteError> {
     let mut outcome = Outcome::default();
     let mut scratch = Vec::new();
+    let mut scan = Scan::default();
     let mut appender = tsdb.appender()?;
-    for (index, series) in (0..).zip(time_series(body)) {
-        append_series(&mut appender, index, &series?, &mut scratch, &mut outcome)?;
+    let mut index = 0;
+    for (series, parts) in &body.apart {
+        if is_within(&body.limits, index, series, &mut outcome) {
+            append_series(&mut appender, &mut scan, index, series, parts, &mut scratch, &mut outcome)?;
+        }
+        index += 1;
+    }
+    for series in body.rest {
+        let series = series?;
+        let parts = series.checked_parts()?;
+        if is_within(&body.limits, index, &series, &mut outcome) {
+            append_series(&mut appender, &mut scan, index, &series, &parts, &mut scratch, &mut outcome)?;
+        }
+        index += 1;
     }
     appender.commit().wait()?;
     Ok(outcome)
 }
 
-fn append_series(
+/// False, and the series refused, where its labels are beyond the limits.
+#[inline]
+fn is_within(limits: &ContentLimits, index: u32, series: &TimeSeries<'_>, outcome: &mut Outcome) -> bool {
+    if !limits.judges_labels() {
+        return true;
+    }
+    let labels = || series.labels().map_while(Result::ok);
+    let Some(fault) = limits.fault(labels()) else { return true };
+    outcome.refuse(index, Reason::Invalid, || {
+        let run = series.parts().ok().and_then(|parts| parts.label_bytes).unwrap_or_default();
+        format!("{fault} in {}", display_series(run))
+    });
+    false
+}
+
+fn append_series<'b>(
     appender: &mut Appender<'_>,
+    scan: &mut Scan<'b>,
     index: u32,
-    series: &TimeSeries<'_>,
+    series: &TimeSeries<'b>,
+    parts: &Parts<'b>,
     scratch: &mut Vec<u8>,
     outcome: &mut Outcome,
 ) -> Result<(), WireError> {
-    let parts = series.parts()?;
+    if let (Some(labels), Some(sample)) = (parts.label_bytes, parts.only_sample()) {
+        let stored = appender
+            .series_in(scan, labels)
+            .and_then(|series| appender.float(series, sample.timestamp, sample.value));
+        if let Err(refusal) = stored {
+            outcome.refuse(index, reason_of(&refusal), || explain(&refusal, labels));
+        }
+        return Ok(());
+    }
     if parts.histograms > 0 {
         outcome.refuse(index, Reason::Invalid, || "native histograms are not supported yet".to_owned());
         return Ok(());
@@ -110,14 +174,14 @@ fn append_series(
         // Exemplars alone: nothing that is kept.
         return Ok(());
     }
-    let labels = match parts.label_bytes {
-        Some(labels) => labels,
+    let (found, labels) = match parts.label_bytes {
+        Some(labels) => (appender.series_in(scan, labels), labels),
         None => {
             gather_labels(series, scratch)?;
-            scratch
+            (appender.series(scratch), &scratch[..])
         }
     };
-    let series = match appender.series(labels) {
+    let series = match found {
         Ok(series) => series,
         Err(refusal) => {
             outcome.refuse(index, reason_of(&refusal), || explain(&refusal, labels));
@@ -134,7 +198,17 @@ fn append_series(
 }
 
 fn explain(refusal: &Refusal, labels: &[u8]) -> String {
-    format!("{refusal} in {}", display_series(labels))
+    let Refusal::LabelLimit { limit, .. } = refusal else {
+        return format!("{refusal} in {}", display_series(labels));
+    };
+    let fields = label_fields(labels).map_while(Result::ok);
+    let offender = match limit {
+        LabelLimit::NameBytes => fields.max_by_key(|label| label.name.len()),
+        LabelLimit::ValueBytes => fields.max_by_key(|label| label.value.len()),
+        _ => None,
+    };
+    let offender = offender.map(|label| format!(": {}", String::from_utf8_lossy(label.name)));
+    format!("{refusal}{} in {}", offender.unwrap_or_default(), display_series(labels))
 }
 
 /// Writes labels that stand between other fields as one run of label fields.
@@ -171,6 +245,7 @@ fn reason_of(refusal: &Refusal) -> Reason {
         Refusal::OutOfOrder { .. } => Reason::OutOfOrder,
         Refusal::DuplicateTimestamp { .. } => Reason::DuplicateTimestamp,
         Refusal::OutOfBounds { .. } | Refusal::TooFarInFuture { .. } => Reason::OutOfBounds,
+        Refusal::SeriesLimit { .. } => Reason::Limit,
         // InvalidLabels, and whatever the storage may come to refuse.
         _ => Reason::Invalid,
     }

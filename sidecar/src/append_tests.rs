@@ -36,7 +36,7 @@ fn stores_and_takes_a_retry() {
     let (_dir, tsdb) = tsdb();
     let body = body(vec![series("a", &[(1000, 1.0), (2000, f64::NAN)]), series("b", &[(1000, -0.0)])]);
     for _ in 0..2 {
-        assert_eq!(append(&body, &tsdb).unwrap(), Outcome::default());
+        assert_eq!(append(check(&body).unwrap(), &tsdb).unwrap(), Outcome::default());
     }
     let stats = tsdb.stats();
     assert_eq!((stats.series, stats.counters.samples_appended), (2, 3));
@@ -45,7 +45,8 @@ fn stores_and_takes_a_retry() {
 #[test]
 fn refusals_are_by_series_and_the_rest_is_stored() {
     let (_dir, tsdb) = tsdb();
-    append(&body(vec![series("a", &[(5000, 1.0)]), series("b", &[(5000, 1.0)])]), &tsdb).unwrap();
+    append(check(&body(vec![series("a", &[(5000, 1.0)]), series("b", &[(5000, 1.0)])])).unwrap(), &tsdb)
+        .unwrap();
     let mut invalid = series("c", &[(5000, 1.0)]);
     invalid.labels[1].name = "__name__".to_owned();
     let mut histogram = series("d", &[(5000, 1.0)]);
@@ -59,7 +60,7 @@ fn refusals_are_by_series_and_the_rest_is_stored() {
         Series { labels: Vec::new(), ..series("", &[(5000, 1.0)]) },
         Series::default(),
     ];
-    let outcome = append(&body(request), &tsdb).unwrap();
+    let outcome = append(check(&body(request)).unwrap(), &tsdb).unwrap();
     assert_eq!(
         reasons(&outcome),
         [
@@ -85,7 +86,7 @@ fn refusals_are_by_series_and_the_rest_is_stored() {
 #[test]
 fn labels_between_other_fields_name_the_same_series() {
     let (_dir, tsdb) = tsdb();
-    append(&body(vec![series("a", &[(1000, 1.0)])]), &tsdb).unwrap();
+    append(check(&body(vec![series("a", &[(1000, 1.0)])])).unwrap(), &tsdb).unwrap();
     let all = series("a", &[(2000, 2.0)]);
     let part = |labels: &[Label], samples: Vec<Sample>| {
         Series { labels: labels.to_vec(), samples, ..Series::default() }.encode_to_vec()
@@ -94,8 +95,8 @@ fn labels_between_other_fields_name_the_same_series() {
     let message = [part(&all.labels[..1], all.samples.clone()), part(&all.labels[1..], Vec::new())].concat();
     let mut body = vec![0x0a, u8::try_from(message.len()).unwrap()];
     body.extend_from_slice(&message);
-    assert_eq!(check(&body).unwrap().samples, 1);
-    assert_eq!(append(&body, &tsdb).unwrap(), Outcome::default());
+    assert_eq!(check(&body).unwrap().contents.samples, 1);
+    assert_eq!(append(check(&body).unwrap(), &tsdb).unwrap(), Outcome::default());
     let stats = tsdb.stats();
     assert_eq!((stats.series, stats.counters.samples_appended), (1, 2));
 }
@@ -110,11 +111,11 @@ fn contents_are_counted_and_nothing_is_created_without_samples() {
     let body =
         WriteRequest { timeseries: vec![only_exemplars, series("b", &[(1, 1.0)])], metadata: vec![metadata] }
             .encode_to_vec();
-    let contents = check(&body).unwrap();
+    let contents = check(&body).unwrap().contents;
     assert_eq!(contents, Contents { series: 2, samples: 1, exemplars: 1, other_bytes: metadata_bytes });
-    assert_eq!(append(&body, &tsdb).unwrap(), Outcome::default());
+    assert_eq!(append(check(&body).unwrap(), &tsdb).unwrap(), Outcome::default());
     assert_eq!(tsdb.stats().series, 1);
-    assert_eq!(check(&[]).unwrap(), Contents::default());
+    assert_eq!(check(&[]).unwrap().contents, Contents::default());
 }
 
 /// Cut anywhere, a body is either refused by the check or a whole prefix of its series.
@@ -146,7 +147,7 @@ fn long_messages_are_cut() {
 fn a_flood_of_refusals_is_counted_and_not_listed() {
     let (_dir, tsdb) = tsdb();
     let series = REFUSED_LISTED_MAX + 7;
-    let outcome = append(&[0x0a, 0x00].repeat(series), &tsdb).unwrap();
+    let outcome = append(check(&[0x0a, 0x00].repeat(series)).unwrap(), &tsdb).unwrap();
     assert_eq!((outcome.refused_count, outcome.refused.len()), (series as u64, REFUSED_LISTED_MAX));
     assert_eq!(outcome.worst, Some(Reason::Invalid));
 }

@@ -3,6 +3,8 @@
 //! Flags carry Thanos Receive's names and defaults where Thanos has the flag. Everything that can be wrong with a
 //! flag is found here, before anything is opened, and the message names the flag.
 
+mod size;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,11 +16,18 @@ use ringside_proto::tenant::TenantError;
 use crate::bucket::{BucketConfig, BucketConfigError};
 use crate::external_labels::{ExternalLabels, LabelError, is_label_name};
 use crate::hashring::HashringCommand;
-use crate::limits::{self, BODY_BYTES_MAX};
+use crate::limits::reload::LimitsSource;
+use crate::limits::{self, BODY_BYTES_MAX, LimitsConfig, LimitsConfigError};
+use crate::pressure::cgroup;
 use crate::tenant_id::TenantId;
+use crate::tsdb_command::TsdbCommand;
+pub(crate) use size::Share;
 
 /// How often the WAL is synced under `--wal.sync=interval`.
 pub(crate) const WAL_SYNC_INTERVAL: Duration = Duration::from_millis(100);
+/// Percent of the control group's memory that is the ceiling where no flag sets one. The rest is for the kernel's own
+/// use in the group's name, and for what arrives between two looks.
+const MEMORY_PERCENT: u64 = 90;
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -36,6 +45,9 @@ pub(crate) enum Command {
     /// Judge a hashrings.json, show what a change of it moves, write Envoy's bootstrap from it.
     #[command(subcommand)]
     Hashring(Box<HashringCommand>),
+    /// Look into data directories: list, analyze, verify and dump, without changing anything.
+    #[command(subcommand)]
+    Tsdb(Box<TsdbCommand>),
 }
 
 /// Flags of `ringside sidecar`.
@@ -48,10 +60,18 @@ pub(crate) struct SidecarFlags {
     /// have yet is never deleted.
     #[arg(long = "tsdb.retention", default_value = "15d", value_name = "DURATION", value_parser = humantime::parse_duration)]
     tsdb_retention: Duration,
+    /// Bytes that blocks, logs and head chunks of one tenant may have before its oldest blocks are deleted (50GB,
+    /// ...). 0 sets no bound. A block that the bucket does not have yet is never deleted.
+    #[arg(long = "tsdb.max-retention-bytes", default_value = "0", value_name = "SIZE", value_parser = size::parse_bytes)]
+    tsdb_max_retention_bytes: u64,
+    /// Room on the data directory's disk, as a size or a percentage, below which the sidecar is read-only: writes get
+    /// 503, all else goes on, and so do writes once there is room again. 0 never is.
+    #[arg(long = "storage.min-free", default_value = "5%", value_name = "SIZE", value_parser = Share::parse)]
+    storage_min_free: Share,
     /// External label of all series of this sidecar (repeat). At least one is required.
     #[arg(long = "label", value_name = "NAME=\"VALUE\"")]
     labels: Vec<String>,
-    /// Address of /metrics, /-/ready and /-/healthy.
+    /// Address of /metrics, /-/ready, /-/healthy and /api/v1/status/tsdb.
     #[arg(long = "http-address", default_value = "0.0.0.0:10902", value_name = "ADDRESS")]
     http_address: String,
     /// Address of gRPC: health checks.
@@ -82,6 +102,20 @@ pub(crate) struct SidecarFlags {
     /// or when the kernel writes it (none).
     #[arg(long = "wal.sync", default_value = "group")]
     wal_sync: WalSyncMode,
+    /// Write limits per tenant, in Thanos' YAML.
+    #[arg(long = "receive.limits-config", value_name = "YAML", conflicts_with = "limits_config_file")]
+    limits_config: Option<String>,
+    /// File with the write limits. A change of it comes into force without a restart.
+    #[arg(long = "receive.limits-config-file", value_name = "FILE")]
+    limits_config_file: Option<PathBuf>,
+    /// How often the file with the limits is looked at.
+    #[arg(long = "receive.limits-config-reload-timer", default_value = "1s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    limits_config_reload_timer: Duration,
+    /// Ceiling of resident memory (4GiB, ...). From four fifths of it on new series get 429, from all of it on writes
+    /// get 503, until there is room again. 0 sets none. Default: 90% of the memory limit of the process' control
+    /// group, where it has one.
+    #[arg(long = "receive.memory-max", value_name = "SIZE", value_parser = size::parse_bytes)]
+    memory_max: Option<u64>,
     /// Bytes of request bodies that are held in memory at once, compressed and decoded; beyond it writes get 503.
     #[arg(long = "receive.in-flight-bytes-max", default_value_t = limits::IN_FLIGHT_BYTES_MAX, hide = true)]
     in_flight_bytes_max: usize,
@@ -139,6 +173,9 @@ pub(crate) struct Config {
     pub(crate) bucket: Option<BucketConfig>,
     pub(crate) hashrings_file: Option<PathBuf>,
     pub(crate) in_flight_bytes_max: usize,
+    pub(crate) limits: LimitsSource,
+    pub(crate) min_free: Share,
+    pub(crate) memory_max: Option<u64>,
 }
 
 /// Why the flags are refused.
@@ -165,6 +202,14 @@ pub(crate) enum ConfigError {
         "--receive.in-flight-bytes-max: {given} leaves no room for one request of the largest size; {min} is the least"
     )]
     InFlight { given: usize, min: usize },
+    #[error("{flag}: {source}")]
+    Limits { flag: &'static str, source: LimitsConfigError },
+    #[error("--receive.limits-config-file: {}: {source}", path.display())]
+    LimitsFile { path: PathBuf, source: std::io::Error },
+    #[error("--receive.limits-config-reload-timer: the pause between two looks must be longer than nothing")]
+    LimitsReloadTimer,
+    #[error("--receive.memory-max: {given} bytes leave no room for requests; {min} is the least")]
+    MemoryMax { given: u64, min: u64 },
 }
 
 impl SidecarFlags {
@@ -182,7 +227,14 @@ impl SidecarFlags {
         if self.in_flight_bytes_max < in_flight_min {
             return Err(ConfigError::InFlight { given: self.in_flight_bytes_max, min: in_flight_min });
         }
+        let memory_max = self.memory_max(2 * in_flight_min as u64)?;
+        // A quarter of the memory for bodies, or what the largest of them needs.
+        let in_flight_share =
+            memory_max.map_or(usize::MAX, |max| usize::try_from(max / 4).unwrap_or(usize::MAX));
         Ok(Config {
+            limits: self.limits()?,
+            memory_max,
+            min_free: self.storage_min_free,
             tsdb: self.tsdb_options()?,
             external_labels: ExternalLabels::parse(&self.labels, &self.tenant_label_name)?,
             bucket: self.bucket()?,
@@ -195,8 +247,36 @@ impl SidecarFlags {
             data_dir: self.tsdb_path,
             tenant_label_name: self.tenant_label_name,
             hashrings_file: self.hashrings_file,
-            in_flight_bytes_max: self.in_flight_bytes_max,
+            in_flight_bytes_max: self.in_flight_bytes_max.min(in_flight_share.max(in_flight_min)),
         })
+    }
+
+    /// The ceiling on memory: as given, else by the control group; `None` where there is none.
+    fn memory_max(&self, min: u64) -> Result<Option<u64>, ConfigError> {
+        match self.memory_max {
+            Some(0) => Ok(None),
+            Some(given) if given < min => Err(ConfigError::MemoryMax { given, min }),
+            Some(given) => Ok(Some(given)),
+            None => Ok(cgroup::memory_limit_bytes().map(|limit| limit / 100 * MEMORY_PERCENT)),
+        }
+    }
+
+    fn limits(&self) -> Result<LimitsSource, ConfigError> {
+        let every = self.limits_config_reload_timer;
+        if every.is_zero() {
+            return Err(ConfigError::LimitsReloadTimer);
+        }
+        let (flag, yaml, path) = match (&self.limits_config, &self.limits_config_file) {
+            (Some(yaml), _) => ("--receive.limits-config", yaml.clone(), None),
+            (None, Some(path)) => {
+                let yaml = std::fs::read_to_string(path)
+                    .map_err(|source| ConfigError::LimitsFile { path: path.clone(), source })?;
+                ("--receive.limits-config-file", yaml, Some(path.clone()))
+            }
+            (None, None) => return Ok(LimitsSource { every, ..LimitsSource::default() }),
+        };
+        let config = LimitsConfig::parse(&yaml).map_err(|source| ConfigError::Limits { flag, source })?;
+        Ok(LimitsSource { config, file: path.map(|path| (path, yaml)), every })
     }
 
     fn tsdb_options(&self) -> Result<ringside_tsdb::Options, ConfigError> {
@@ -207,7 +287,12 @@ impl SidecarFlags {
             WalSyncMode::Interval => ringside_tsdb::WalSync::Interval(WAL_SYNC_INTERVAL),
             WalSyncMode::None => ringside_tsdb::WalSync::None,
         };
-        Ok(ringside_tsdb::Options { retention_ms, wal_sync, ..ringside_tsdb::Options::default() })
+        Ok(ringside_tsdb::Options {
+            retention_ms,
+            retention_bytes: self.tsdb_max_retention_bytes,
+            wal_sync,
+            ..ringside_tsdb::Options::default()
+        })
     }
 
     fn bucket(&self) -> Result<Option<BucketConfig>, ConfigError> {

@@ -12,6 +12,7 @@ use ringside_proto::WireError;
 use ringside_proto::ringside::Reason;
 use ringside_proto::tenant::TenantError;
 
+use crate::limits::RequestLimit;
 use crate::tenant_id::TenantId;
 
 /// Why the sidecar does not start, or ends.
@@ -26,6 +27,8 @@ pub(crate) enum Error {
     Locked { path: PathBuf },
     #[error("--objstore.config: {0}")]
     Bucket(#[from] crate::bucket::BucketConfigError),
+    #[error("--receive.memory-max: resident memory cannot be read: {0}")]
+    Memory(#[source] io::Error),
     #[error("signal handler: {0}")]
     Signal(#[source] io::Error),
     #[error("a part of the process broke off; the log tells which")]
@@ -48,8 +51,10 @@ pub(crate) enum WriteError {
     Tenant { header: String, source: TenantError },
     #[error("tenant header {header}: {reason}")]
     TenantHeader { header: String, reason: &'static str },
-    #[error("the compressed body is larger than {limit_bytes} bytes")]
-    BodyTooLarge { limit_bytes: usize },
+    #[error("the compressed body is larger than {limit_bytes} bytes: it has {bytes} or more")]
+    BodyTooLarge { bytes: u64, limit_bytes: usize },
+    #[error("tenant {tenant} is limited: the request has {got} {limit}, more than {max}")]
+    RequestLimit { tenant: TenantId, limit: RequestLimit, got: u64, max: u64 },
     #[error("the body declares {declared_bytes} decompressed bytes, more than {limit_bytes}")]
     DecodedTooLarge { declared_bytes: u64, limit_bytes: usize },
     #[error("the body ended early: {0}")]
@@ -64,6 +69,12 @@ pub(crate) enum WriteError {
     Protobuf(#[from] WireError),
     #[error("too many bytes in flight; try again")]
     Overloaded,
+    #[error(
+        "the disk is nearly full: {free_bytes} bytes are free, {min_bytes} must be; writes are refused until there is room"
+    )]
+    ReadOnly { free_bytes: u64, min_bytes: u64 },
+    #[error("memory is at its ceiling of {max_bytes} bytes; try again")]
+    MemoryFull { max_bytes: u64 },
     #[error("tenant {tenant} is replaying its write-ahead log")]
     Replaying { tenant: TenantId },
     #[error("tenant {tenant} could not be opened and is retried: {reason}")]
@@ -82,7 +93,9 @@ impl WriteError {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentType { .. } | Self::ContentEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::BodyTooLarge { .. } | Self::DecodedTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooLarge { .. } | Self::DecodedTooLarge { .. } | Self::RequestLimit { .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::Tenant { .. }
             | Self::TenantHeader { .. }
             | Self::Body(_)
@@ -91,6 +104,8 @@ impl WriteError {
             | Self::Protobuf(_) => StatusCode::BAD_REQUEST,
             Self::BodyTimeout { .. }
             | Self::Overloaded
+            | Self::ReadOnly { .. }
+            | Self::MemoryFull { .. }
             | Self::Replaying { .. }
             | Self::OpenFailed { .. }
             | Self::Closing
@@ -101,7 +116,12 @@ impl WriteError {
 
     /// Seconds after which a retry is worth it, for answers that say so.
     pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
-        matches!(self, Self::Overloaded).then_some(1)
+        match self {
+            Self::Overloaded => Some(1),
+            Self::MemoryFull { .. } => Some(5),
+            Self::ReadOnly { .. } => Some(30),
+            _ => None,
+        }
     }
 }
 

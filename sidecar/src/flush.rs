@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::ExponentialBackoff;
-use ringside_tsdb::{Tsdb, WalSync};
+use ringside_tsdb::{Expiry, Tsdb, WalSync};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -141,8 +141,13 @@ async fn cut_all(
     while !stop.is_cancelled() {
         let work = Arc::clone(tsdb);
         let start = Instant::now();
-        let cut = spawn_blocking(move || if work.due() { work.cut_block().map(Some) } else { Ok(None) });
-        let meta = match cut.await {
+        let cut =
+            spawn_blocking(move || if work.due() { work.cut_block().map(Some) } else { Ok(None) }).await;
+        let labels = TenantLabels { tenant: tenant.clone() };
+        if !matches!(cut, Ok(Ok(None))) {
+            metrics.compactions_triggered.get_or_create(&labels).inc();
+        }
+        let meta = match cut {
             Ok(Ok(None)) => return Ok(count),
             // The head moved on over a range without samples.
             Ok(Ok(Some(None))) => continue,
@@ -151,7 +156,6 @@ async fn cut_all(
             Err(error) => return Err(error.to_string()),
         };
         count += 1;
-        let labels = TenantLabels { tenant: tenant.clone() };
         metrics.compactions.get_or_create(&labels).inc();
         metrics.compaction_duration.get_or_create(&labels).observe(start.elapsed().as_secs_f64());
         tracing::info!(
@@ -184,9 +188,13 @@ async fn apply_retention(tenant: &TenantId, tsdb: &Arc<Tsdb>, retention: Retenti
     let labels = TenantLabels { tenant: tenant.clone() };
     let reason = match applied.await {
         Ok(Ok(deleted)) => {
-            for block in deleted {
-                metrics.retention_deletions.get_or_create(&labels).inc();
-                tracing::info!(%tenant, %block, "block deleted, older than the retention");
+            for removed in deleted {
+                let (family, reason) = match removed.expiry {
+                    Expiry::Size => (&metrics.size_retentions, "the tenant has too many bytes"),
+                    _ => (&metrics.time_retentions, "older than the retention"),
+                };
+                family.get_or_create(&labels).inc();
+                tracing::info!(%tenant, block = %removed.ulid, reason, "block deleted");
             }
             return;
         }

@@ -8,6 +8,7 @@ use ringside_tsdb::{Options, Ulid};
 
 use super::*;
 use crate::append;
+use crate::limits::Limits;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -26,7 +27,7 @@ fn filled(dir: &std::path::Path, hours: i64, retention_ms: i64) -> Arc<Tsdb> {
     let labels = vec![Label { name: "__name__".to_owned(), value: "m".to_owned() }];
     let series = TimeSeries { labels, samples, ..TimeSeries::default() };
     let body = WriteRequest { timeseries: vec![series], metadata: Vec::new() }.encode_to_vec();
-    assert!(append::append(&body, &tsdb).unwrap().refused.is_empty());
+    assert!(append::append(append::check(&body).unwrap(), &tsdb).unwrap().refused.is_empty());
     Arc::new(tsdb)
 }
 
@@ -66,7 +67,9 @@ async fn a_cut_wakes_the_shipper() {
     drop(filled(&dir.path().join("acme"), 5, 0));
     let (metrics, _) = Metrics::new();
     let data = crate::data_dir::DataDir::lock(dir.path()).unwrap();
-    let tenants = Tenants::start(data, Options::default(), tenant(), Arc::clone(&metrics)).unwrap();
+    let tenants =
+        Tenants::start(data, Options::default(), tenant(), Limits::none(&metrics), Arc::clone(&metrics))
+            .unwrap();
     let wake = Arc::new(Notify::new());
     let flush = Flush::new(Arc::clone(&tenants), Retention::Off, Arc::clone(&wake), Arc::clone(&metrics));
     let stop = CancellationToken::new();
@@ -84,7 +87,8 @@ async fn a_failed_storage_is_opened_anew() {
     let (metrics, _) = Metrics::new();
     let data = crate::data_dir::DataDir::lock(dir.path()).unwrap();
     let options = Options { wal_segment_bytes: 1, ..Options::default() };
-    let tenants = Tenants::start(data, options, tenant(), Arc::clone(&metrics)).unwrap();
+    let tenants =
+        Tenants::start(data, options, tenant(), Limits::none(&metrics), Arc::clone(&metrics)).unwrap();
     tenants.replayed().await;
     let broken = Arc::clone(&tenants.open()[0].1);
     // Where the next segment belongs stands a directory.
@@ -97,7 +101,7 @@ async fn a_failed_storage_is_opened_anew() {
         let series = TimeSeries { labels, samples, ..TimeSeries::default() };
         WriteRequest { timeseries: vec![series], metadata: Vec::new() }.encode_to_vec()
     };
-    assert!((0..200).any(|t| append::append(&noise(t), &broken).is_err()));
+    assert!((0..200).any(|t| append::append(append::check(&noise(t)).unwrap(), &broken).is_err()));
     std::fs::remove_dir(&obstacle).unwrap();
 
     let flush =
@@ -110,7 +114,7 @@ async fn a_failed_storage_is_opened_anew() {
             _ => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
         }
     };
-    assert!(append::append(&noise(1000), &mended).unwrap().refused.is_empty());
+    assert!(append::append(append::check(&noise(1000)).unwrap(), &mended).unwrap().refused.is_empty());
     stop.cancel();
     running.await.unwrap();
     tenants.close().await;

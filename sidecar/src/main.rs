@@ -4,6 +4,7 @@ mod app;
 mod append;
 mod backoff;
 mod bucket;
+mod cardinality;
 mod config;
 mod data_dir;
 mod error;
@@ -11,16 +12,21 @@ mod external_labels;
 mod flush;
 mod grpc;
 mod hashring;
+#[allow(dead_code, reason = "what is appended are floats")]
+mod histograms;
 mod http;
 mod limits;
 mod logging;
 mod metrics;
+mod pressure;
 mod process;
 mod ring;
 mod shipper;
 mod snappy;
+mod table;
 mod tenant_id;
 mod tenants;
+mod tsdb_command;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,6 +46,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Sidecar(flags) => sidecar(*flags),
         Command::Hashring(command) => hashring::run(*command),
+        Command::Tsdb(command) => tsdb_command::run(*command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,6 +60,7 @@ fn main() -> ExitCode {
 fn sidecar(flags: SidecarFlags) -> anyhow::Result<()> {
     logging::init(flags.log());
     let config = flags.into_config()?;
+    give_memory_back();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -60,4 +68,12 @@ fn sidecar(flags: SidecarFlags) -> anyhow::Result<()> {
     let outcome = runtime.block_on(app::run(config));
     runtime.shutdown_timeout(RUNTIME_STOP_MAX);
     Ok(outcome?)
+}
+
+/// Has the allocator return freed memory to the kernel by itself, also while nothing is allocated: resident memory is
+/// what [`pressure`] goes by.
+fn give_memory_back() {
+    if let Err(error) = tikv_jemalloc_ctl::background_thread::write(true) {
+        tracing::warn!(%error, "the allocator has no thread of its own to return memory");
+    }
 }

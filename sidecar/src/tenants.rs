@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::backoff;
 use crate::data_dir::DataDir;
 use crate::error::{Error, WriteError};
+use crate::limits::Limits;
 use crate::metrics::{Metrics, TenantLabels};
 use crate::tenant_id::TenantId;
 
@@ -37,6 +38,7 @@ pub(crate) struct Tenants {
     replaying: watch::Sender<usize>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    limits: Arc<Limits>,
     metrics: Arc<Metrics>,
 }
 
@@ -91,6 +93,7 @@ impl Tenants {
         data: DataDir,
         options: Options,
         default_tenant: TenantId,
+        limits: Arc<Limits>,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, Error> {
         let mut found = data.tenants()?;
@@ -107,6 +110,7 @@ impl Tenants {
             replaying: watch::Sender::new(slots.len()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            limits,
             metrics,
         });
         for slot in slots {
@@ -238,19 +242,30 @@ impl Tenants {
         let mut pauses = backoff::forever(RETRY_MIN, RETRY_MAX);
         loop {
             let Some(state) = self.open_once(&slot.tenant).await else { return };
-            let done = matches!(state, State::Open(_));
+            let open = match &state {
+                State::Open(tsdb) => Some(Arc::clone(tsdb)),
+                _ => None,
+            };
             slot.state.send_replace(state);
             if std::mem::take(&mut first) {
                 self.replaying.send_modify(|left| *left -= 1);
             }
-            if done {
-                return;
+            if let Some(tsdb) = open {
+                return self.apply_limits(slot.tenant.clone(), tsdb).await;
             }
             let pause = pauses.next().unwrap_or(RETRY_MAX);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.stop.cancelled() => return,
             }
+        }
+    }
+
+    /// Again, now that the tenant is open for all to see: the limits may have changed while it was being opened.
+    async fn apply_limits(&self, tenant: TenantId, tsdb: Arc<Tsdb>) {
+        let limits = Arc::clone(&self.limits);
+        if let Err(error) = spawn_blocking(move || limits.apply(&tenant, &tsdb)).await {
+            tracing::error!(%error, "telling a storage its limits broke off");
         }
     }
 
@@ -262,10 +277,11 @@ impl Tenants {
             permit = self.opens.acquire() => permit.ok()?,
         };
         let (dir, options) = (self.data.tenant(tenant), self.options.clone());
+        let (limits, owner) = (Arc::clone(&self.limits), tenant.clone());
         let start = Instant::now();
         // A replay cannot be broken off; at the end of the process it is left to itself, as in a crash.
         let opened = tokio::select! {
-            opened = spawn_blocking(move || open_tsdb(dir, options)) => opened,
+            opened = spawn_blocking(move || open_tsdb(&owner, dir, options, &limits)) => opened,
             () = self.stop.cancelled() => return None,
         };
         drop(permit);
@@ -311,8 +327,15 @@ fn report(tenant: &TenantId, tsdb: &Tsdb, seconds: f64) {
     }
 }
 
-fn open_tsdb(dir: PathBuf, options: Options) -> Result<Tsdb, ringside_tsdb::Error> {
-    Tsdb::open(&dir, options)
+fn open_tsdb(
+    tenant: &TenantId,
+    dir: PathBuf,
+    options: Options,
+    limits: &Limits,
+) -> Result<Tsdb, ringside_tsdb::Error> {
+    let tsdb = Tsdb::open(&dir, options)?;
+    limits.apply(tenant, &tsdb);
+    Ok(tsdb)
 }
 
 #[cfg(test)]

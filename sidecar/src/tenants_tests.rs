@@ -8,7 +8,9 @@ fn id(name: &str) -> TenantId {
 
 fn start(path: &std::path::Path) -> Arc<Tenants> {
     let data = DataDir::lock(path).unwrap();
-    Tenants::start(data, Options::default(), id("default-tenant"), Metrics::new().0).unwrap()
+    let (metrics, _) = Metrics::new();
+    let limits = Limits::none(&metrics);
+    Tenants::start(data, Options::default(), id("default-tenant"), limits, metrics).unwrap()
 }
 
 fn is_open(lookup: Result<Lookup, WriteError>) -> bool {

@@ -32,7 +32,11 @@ fn command(dir: &Path) -> Command {
 impl Sidecar {
     /// Starts it and waits until it is ready. Its log tells the ports.
     fn start(dir: &Path) -> Self {
-        let mut child = command(dir).spawn().unwrap();
+        Self::start_with(dir, &[])
+    }
+
+    fn start_with(dir: &Path, flags: &[&str]) -> Self {
+        let mut child = command(dir).args(flags).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let (mut http, mut write) = (String::new(), String::new());
         for line in log.by_ref() {
@@ -57,8 +61,23 @@ impl Sidecar {
         let body = body(series);
         let mut stream = TcpStream::connect(&self.write).unwrap();
         stream.write_all(head(body.len()).as_bytes()).unwrap();
-        stream.write_all(&body).unwrap();
+        // A request that is refused by its headers is answered before its body is read.
+        let _ = stream.write_all(&body);
         status(&mut stream)
+    }
+
+    /// A sample of `/metrics` without labels.
+    fn metric(&self, name: &str) -> f64 {
+        let metrics = self.get("/metrics");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} is not in {metrics}")).parse().unwrap()
+    }
+
+    /// The most memory that was ever resident, in bytes.
+    fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     fn get(&self, path: &str) -> String {
@@ -103,7 +122,11 @@ fn body(series: Vec<TimeSeries>) -> Vec<u8> {
 
 /// One sample of each of a hundred series.
 fn scrape(timestamp: i64, value: f64) -> Vec<TimeSeries> {
-    (0..100)
+    samples_of(0..100, timestamp, value)
+}
+
+fn samples_of(series: std::ops::Range<u32>, timestamp: i64, value: f64) -> Vec<TimeSeries> {
+    series
         .map(|n| TimeSeries {
             labels: vec![Label { name: "__name__".to_owned(), value: format!("metric_{n}") }],
             samples: vec![Sample { value, timestamp }],
@@ -196,11 +219,88 @@ fn old_samples_become_blocks_in_the_bucket() {
         "prometheus_tsdb_head_samples_appended_total{tenant=\"default-tenant\",type=\"float\"} 6000.0",
         "http_requests_total{code=\"200\",handler=\"receive\",method=\"post\"} 60",
         "ringside_ready 1",
+        "ringside_head_series 100",
+        "prometheus_tsdb_compactions_triggered_total{tenant=\"default-tenant\"} ",
+        "prometheus_tsdb_retention_limit_seconds{tenant=\"default-tenant\"} 1296000.0",
+        "prometheus_tsdb_storage_blocks_bytes{tenant=\"default-tenant\"} ",
+        "prometheus_tsdb_wal_storage_size_bytes{tenant=\"default-tenant\"} ",
+        "thanos_receive_write_limits{tenant=\"default-tenant\",limit=\"series\"} 0",
         "process_resident_memory_bytes ",
     ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
     assert!(sidecar.get("/-/ready").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn limits_change_while_it_runs_and_a_mistake_in_them_does_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = dir.path().join("limits.yaml");
+    std::fs::write(&limits, "write: {default: {head_series_limit: 50}}").unwrap();
+    let flag = format!("--receive.limits-config-file={}", limits.display());
+    let sidecar = Sidecar::start_with(dir.path(), &[&flag, "--receive.limits-config-reload-timer=20ms"]);
+    let now = now_ms();
+    assert_eq!(sidecar.write(scrape(now, 1.0)), 429);
+    assert_eq!(sidecar.write(samples_of(0..50, now + 1, 1.0)), 200, "known series are taken");
+    assert!(sidecar.get("/api/v1/status/tsdb").contains(r#""numSeries":50"#));
+
+    std::fs::write(&limits, "write: {default: {head_series_limit: 10, typo: 1}}").unwrap();
+    let errors = "thanos_receive_limits_config_reload_err_total";
+    eventually("a refused file", || sidecar.metric(errors) >= 1.0);
+    assert_eq!(sidecar.write(samples_of(0..50, now + 2, 1.0)), 200);
+    assert_eq!(sidecar.write(scrape(now + 3, 1.0)), 429, "the last good limits stay");
+
+    std::fs::write(&limits, "write: {default: {head_series_limit: 100}}").unwrap();
+    let limit = "thanos_receive_head_series_limit{tenant=\"default-tenant\"}";
+    eventually("the new limit", || sidecar.metric(limit) == 100.0);
+    assert_eq!(sidecar.write(scrape(now + 4, 1.0)), 200);
+}
+
+#[test]
+fn a_disk_without_room_refuses_writes_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let sidecar = Sidecar::start_with(dir.path(), &["--storage.min-free=100%"]);
+    assert_eq!(sidecar.write(scrape(now_ms(), 1.0)), 503);
+    assert_eq!(sidecar.metric("ringside_read_only"), 1.0);
+    assert!(
+        sidecar.metric("ringside_storage_free_bytes") < sidecar.metric("ringside_storage_min_free_bytes")
+    );
+    assert!(sidecar.get("/-/ready").starts_with("HTTP/1.1 200"));
+    assert!(sidecar.get("/api/v1/status/tsdb").starts_with("HTTP/1.1 200"));
+    sidecar.signal("-TERM");
+    assert!(sidecar.wait().success());
+
+    let sidecar = Sidecar::start_with(dir.path(), &["--storage.min-free=0"]);
+    assert_eq!(sidecar.write(scrape(now_ms(), 1.0)), 200);
+    assert_eq!(sidecar.metric("ringside_read_only"), 0.0);
+}
+
+/// A flood of new series ends in refusals, not in the arms of the kernel; who was there before is served.
+#[test]
+fn memory_stays_below_its_ceiling() {
+    const CEILING: u64 = 128 << 20;
+    const SLACK: u64 = 16 << 20;
+    const PER_REQUEST: u32 = 2000;
+    let dir = tempfile::tempdir().unwrap();
+    let ceiling = format!("--receive.memory-max={CEILING}");
+    let sidecar = Sidecar::start_with(dir.path(), &[&ceiling]);
+    let now = now_ms();
+    let flood =
+        |first: u32| sidecar.write(samples_of(first * PER_REQUEST..(first + 1) * PER_REQUEST, now, 1.0));
+    let refused_from = (0..1000).find(|&n| flood(n) == 429).expect("the flood is refused at last");
+    assert!(refused_from > 0);
+    for n in 0..200 {
+        assert_eq!(
+            sidecar.write(samples_of(0..PER_REQUEST, now + 1 + n, 1.0)),
+            200,
+            "known series are taken"
+        );
+        assert_eq!(flood(1000 + u32::try_from(n).unwrap()), 429);
+    }
+    assert_eq!(sidecar.metric("ringside_memory_new_series_refused"), 1.0);
+    assert_eq!(sidecar.metric("ringside_memory_writes_refused"), 0.0);
+    let peak = sidecar.peak_memory();
+    assert!(peak < CEILING + SLACK, "{peak}");
 }
 
 #[test]

@@ -80,8 +80,49 @@ pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
 
 /// Dumps a TSDB that nobody uses. promtool insists on a `wal/` in it and writes a `chunks_head/` there.
 pub fn dump(dir: &Path) -> Result<Contents> {
-    let mut child = Command::new(tools::promtool()?)
-        .args(["tsdb", "dump"])
+    let mut contents = Contents::default();
+    dump_each(dir, i64::MIN, |labels, timestamp, value| {
+        if contents.has(labels, timestamp, value) {
+            bail!("{labels:?} has its sample at {timestamp} twice");
+        }
+        contents.add(labels, timestamp, value)
+    })?;
+    Ok(contents)
+}
+
+/// Who reads a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// `promtool tsdb dump` of 2.42, which passes over native histograms.
+    Promtool,
+    /// `ringside tsdb dump`, which shows samples of all kinds.
+    Ringside,
+}
+
+/// The same for what need not be held in memory: shows each sample from `mint` on, series by series.
+pub fn dump_each(
+    dir: &Path,
+    mint: i64,
+    mut visit: impl FnMut(&Labels, i64, f64) -> Result<()>,
+) -> Result<()> {
+    dump_text(Reader::Promtool, dir, mint, |labels, timestamp, value| {
+        visit(labels, timestamp, value.parse()?)
+    })
+}
+
+/// The same with values as they are printed: floats, and histograms in braces.
+pub fn dump_text(
+    reader: Reader,
+    dir: &Path,
+    mint: i64,
+    visit: impl FnMut(&Labels, i64, &str) -> Result<()>,
+) -> Result<()> {
+    let program = match reader {
+        Reader::Promtool => tools::promtool()?,
+        Reader::Ringside => tools::ringside()?,
+    };
+    let mut child = Command::new(program)
+        .args(["tsdb", "dump", &format!("--min-time={mint}")])
         .arg(dir)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -92,44 +133,52 @@ pub fn dump(dir: &Path) -> Result<Contents> {
         let mut text = String::new();
         errors.read_to_string(&mut text).map(|_| text)
     });
-    let contents = parse_lines(BufReader::new(stdout.context("no stdout")?));
+    let read = read_lines(BufReader::new(stdout.context("no stdout")?), visit);
     let status = child.wait()?;
     let complaints = complaints.join().ok().context("the reader of stderr is gone")??;
+    // A reader that gave up closes the pipe, of which the program then complains.
+    read?;
     if !status.success() {
-        bail!("promtool tsdb dump {}: {status}\n{complaints}", dir.display());
+        bail!("{reader:?}, dump of {}: {status}\n{complaints}", dir.display());
     }
-    contents
+    Ok(())
 }
 
-fn parse_lines(mut reader: impl BufRead) -> Result<Contents> {
-    let mut contents = Contents::default();
+/// Lines of `{name="value", …} value timestamp`; a newline inside a label value is printed escaped.
+fn read_lines(
+    mut reader: impl BufRead,
+    mut visit: impl FnMut(&Labels, i64, &str) -> Result<()>,
+) -> Result<()> {
     let (mut line, mut series, mut labels) = (String::new(), String::new(), Labels::new());
     loop {
         line.clear();
         if reader.read_line(&mut line)? == 0 {
-            return Ok(contents);
+            return Ok(());
         }
         let text = line.trim_end_matches('\n');
-        // `{name="value", …} value timestamp`; a newline inside a label value is printed escaped.
-        let split = text.rsplit_once(' ').and_then(|(rest, t)| Some((rest.rsplit_once(' ')?, t)));
-        let ((labels_text, value), timestamp) = split.with_context(|| format!("odd line {text:?}"))?;
-        if labels_text != series {
-            labels = parse_labels(labels_text).with_context(|| format!("odd labels {labels_text:?}"))?;
-            labels_text.clone_into(&mut series);
-        }
-        let (timestamp, value) = (timestamp.parse()?, value.parse()?);
-        if contents.has(&labels, timestamp, value) {
-            bail!("{labels_text} has its sample at {timestamp} twice");
-        }
-        contents.add(&labels, timestamp, value)?;
+        let rest = match text.strip_prefix(series.as_str()) {
+            Some(rest) if !series.is_empty() => rest,
+            _ => {
+                let (read, rest) = parse_labels(text).with_context(|| format!("odd labels in {text:?}"))?;
+                labels = read;
+                text[..text.len() - rest.len()].clone_into(&mut series);
+                rest
+            }
+        };
+        let sample = rest.strip_prefix(' ').and_then(|rest| rest.rsplit_once(' '));
+        let (value, timestamp) = sample.with_context(|| format!("odd line {text:?}"))?;
+        visit(&labels, timestamp.parse()?, value)?;
     }
 }
 
-/// Reads `{a="b", c="d"}`; values are quoted as Go's `strconv.Quote` does it.
-fn parse_labels(text: &str) -> Result<Labels> {
-    let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).context("no braces")?;
-    let (mut labels, mut rest) = (Labels::new(), inner);
-    while !rest.is_empty() {
+/// Reads `{a="b", c="d"}`, and returns what follows; values are quoted as Go's `strconv.Quote` does it.
+fn parse_labels(text: &str) -> Result<(Labels, &str)> {
+    let mut labels = Labels::new();
+    let mut rest = text.strip_prefix('{').context("no brace")?;
+    loop {
+        if let Some(rest) = rest.strip_prefix('}') {
+            return Ok((labels, rest));
+        }
         let (name, quoted) = rest.split_once("=\"").context("no quoted value")?;
         let (value, after) = unquote(quoted)?;
         if labels.insert(name.to_owned(), value).is_some() {
@@ -137,7 +186,6 @@ fn parse_labels(text: &str) -> Result<Labels> {
         }
         rest = after.strip_prefix(", ").unwrap_or(after);
     }
-    Ok(labels)
 }
 
 /// Decodes up to the closing quote; returns the value and what follows the quote.
@@ -187,8 +235,19 @@ mod tests {
             "{__name__=\"up\", path=\"C:\\\\x \\\"q\\\" }, a=\\n\\u2028ü\"} 1e+06 1000\n",
             "{__name__=\"up\", path=\"C:\\\\x \\\"q\\\" }, a=\\n\\u2028ü\"} NaN 2000\n",
             "{__name__=\"up\"} +Inf -5\n",
+            "{__name__=\"up\"} {count:3, sum:1.5, (0.5,1]:3} -4\n",
         );
-        let contents = parse_lines(text.as_bytes()).unwrap();
+        let mut contents = Contents::default();
+        let mut histograms = Vec::new();
+        let visit = |labels: &Labels, t, value: &str| match value.parse() {
+            Ok(value) => contents.add(labels, t, value),
+            Err(_) => {
+                histograms.push((t, value.to_owned()));
+                Ok(())
+            }
+        };
+        read_lines(text.as_bytes(), visit).unwrap();
+        assert_eq!(histograms, [(-4, "{count:3, sum:1.5, (0.5,1]:3}".to_owned())]);
         let odd = Labels::from([
             ("__name__".to_owned(), "up".to_owned()),
             ("path".to_owned(), "C:\\x \"q\" }, a=\n\u{2028}ü".to_owned()),
@@ -203,7 +262,7 @@ mod tests {
     #[test]
     fn damaged_output_is_an_error() {
         for text in ["{a=\"b\"} 1\n", "{a=\"b} 1 2\n", "{a=\"b\", a=\"c\"} 1 2\n", "{a=\"\\xff\"} 1 2\n"] {
-            assert!(parse_lines(text.as_bytes()).is_err(), "{text}");
+            assert!(read_lines(text.as_bytes(), |_, _, _| Ok(())).is_err(), "{text}");
         }
     }
 }

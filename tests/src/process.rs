@@ -13,6 +13,7 @@ use std::sync::{LazyLock, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
 
 use crate::{http, wait};
@@ -35,12 +36,13 @@ pub struct Spec {
 pub struct Process {
     spec: Spec,
     child: Option<Child>,
+    address_space_bytes: Option<u64>,
 }
 
 impl Process {
     /// Starts it. Starting is not being ready: see [`Process::wait_ready`].
     pub fn start(spec: Spec) -> Result<Self> {
-        let mut process = Self { spec, child: None };
+        let mut process = Self { spec, child: None, address_space_bytes: None };
         process.restart()?;
         Ok(process)
     }
@@ -49,13 +51,26 @@ impl Process {
     pub fn restart(&mut self) -> Result<()> {
         self.kill9()?;
         let log = OpenOptions::new().create(true).append(true).open(self.log())?;
-        let mut command = Command::new(&self.spec.program);
+        let mut command = match self.address_space_bytes {
+            None => Command::new(&self.spec.program),
+            Some(bytes) => {
+                let mut shell = Command::new("/bin/sh");
+                let script = format!("ulimit -v {}; exec \"$0\" \"$@\"", bytes / 1024);
+                shell.args(["-c", &script]).arg(&self.spec.program);
+                shell
+            }
+        };
         command.args(&self.spec.args).current_dir(&self.spec.folder);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // A Ctrl-C at the terminal is for the parent, which ends its children in order.
         command.process_group(0);
         self.child = Some(spawn(command).with_context(|| format!("start {}", self.spec.name))?);
         Ok(())
+    }
+
+    /// From the next restart on, it gets no more address space than this.
+    pub fn limit_address_space(&mut self, bytes: u64) {
+        self.address_space_bytes = Some(bytes);
     }
 
     /// What it is called.
@@ -127,7 +142,31 @@ impl Process {
 
     /// Resident memory, in bytes.
     pub fn rss_bytes(&self) -> Result<u64> {
-        let field = self.status_field("VmRSS")?;
+        self.status_bytes("VmRSS")
+    }
+
+    /// The most resident memory since it was started or [`Process::reset_peak_rss`] was called, in bytes.
+    pub fn peak_rss_bytes(&self) -> Result<u64> {
+        self.status_bytes("VmHWM")
+    }
+
+    /// The most address space it has had, in bytes.
+    pub fn peak_address_space_bytes(&self) -> Result<u64> {
+        self.status_bytes("VmPeak")
+    }
+
+    /// Lets the peak of its resident memory begin at what it has now.
+    pub fn reset_peak_rss(&self) -> Result<()> {
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.pid()?), "5")?)
+    }
+
+    /// CPU time of all its threads so far, in the program and in the kernel for it.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        cpu_time(&self.pid()?.to_string())
+    }
+
+    fn status_bytes(&self, name: &str) -> Result<u64> {
+        let field = self.status_field(name)?;
         let kib: u64 = field.split_whitespace().next().unwrap_or_default().parse()?;
         Ok(kib * 1024)
     }
@@ -136,6 +175,14 @@ impl Process {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         Ok(line.with_context(|| format!("no {name} in /proc status"))?.trim().to_owned())
+    }
+
+    /// An error with its log if it has ended by itself.
+    pub fn expect_running(&mut self) -> Result<()> {
+        match self.child.as_mut().and_then(|child| child.try_wait().transpose()) {
+            None => Ok(()),
+            Some(status) => bail!("{} ended with {}\n{}", self.spec.name, status?, self.log_tail()),
+        }
     }
 
     /// Waits until GET `url` answers 200; an exit of the program ends the wait with its log.
@@ -165,6 +212,16 @@ impl Process {
     pub fn log_tail(&self) -> String {
         tail(&self.log()).unwrap_or_else(|error| format!("(no log: {error})"))
     }
+}
+
+/// CPU time of a process, `self` for this one.
+pub fn cpu_time(pid: &str) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field is the program's name, in parentheses, and may contain anything.
+    let fields = stat.rsplit_once(')').context("an odd /proc stat")?.1;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    let ticks = ticks.sum::<Result<u64, _>>()?;
+    Ok(Duration::from_secs(1) * u32::try_from(ticks)? / u32::try_from(clock_ticks_per_second())?)
 }
 
 impl Drop for Process {

@@ -136,31 +136,68 @@ fn write_targets(folder: &Path, targets: &[SocketAddr]) -> Result<()> {
     std::fs::write(folder.join("targets.json"), groups).context("write targets.json")
 }
 
-/// Prometheus as a server on a data directory.
+/// How a server is set up.
+#[derive(Clone, Debug, Default)]
+pub struct ServerSetup {
+    /// Its out-of-order window, milliseconds; 0: none.
+    pub out_of_order_window_ms: i64,
+    /// Further flags.
+    pub flags: Vec<String>,
+}
+
+/// Prometheus as a server on a data directory, which also takes remote write and native histograms.
 pub struct Server {
-    process: Process,
+    /// The process, to be killed and restarted.
+    pub process: Process,
     address: SocketAddr,
 }
 
 impl Server {
     /// Starts it on `data`, which it will own, repair and compact. `folder` is for its log.
     pub async fn start(folder: &Path, data: &Path) -> Result<Self> {
+        Self::start_with(folder, data, &ServerSetup::default()).await
+    }
+
+    /// The same with a setup of its own.
+    pub async fn start_with(folder: &Path, data: &Path, setup: &ServerSetup) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
-        std::fs::write(folder.join("server.yml"), "global: {}\n")?;
+        let window = setup.out_of_order_window_ms;
+        let config = format!("storage: {{tsdb: {{out_of_order_time_window: {window}ms}}}}\n");
+        std::fs::write(folder.join("server.yml"), config)?;
         let address = ports::reserve()?;
-        let mut process = Process::start(Spec {
+        let mut args = vec![
+            "--config.file=server.yml".to_owned(),
+            format!("--storage.tsdb.path={}", data.display()),
+            "--storage.tsdb.retention.time=10y".to_owned(),
+            "--web.enable-remote-write-receiver".to_owned(),
+            "--enable-feature=native-histograms,exemplar-storage".to_owned(),
+            format!("--web.listen-address={address}"),
+        ];
+        args.extend(setup.flags.iter().cloned());
+        let process = Process::start(Spec {
             name: "prometheus".to_owned(),
             program: tools::prometheus()?,
-            args: vec![
-                "--config.file=server.yml".to_owned(),
-                format!("--storage.tsdb.path={}", data.display()),
-                "--storage.tsdb.retention.time=10y".to_owned(),
-                format!("--web.listen-address={address}"),
-            ],
+            args,
             folder: folder.to_owned(),
         })?;
-        process.wait_ready(&format!("http://{address}/-/ready")).await?;
-        Ok(Self { process, address })
+        let mut server = Self { process, address };
+        server.wait_ready().await?;
+        Ok(server)
+    }
+
+    /// Starts it again, and returns when it has replayed.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.process.restart()?;
+        self.wait_ready().await
+    }
+
+    async fn wait_ready(&mut self) -> Result<()> {
+        self.process.wait_ready(&format!("http://{}/-/ready", self.address)).await
+    }
+
+    /// Where it takes remote write.
+    pub fn write_url(&self) -> String {
+        format!("http://{}/api/v1/write", self.address)
     }
 
     /// Its own metrics.
@@ -168,14 +205,39 @@ impl Server {
         Metrics::scrape(&format!("http://{}/metrics", self.address)).await
     }
 
+    /// An error if it found damage in its directory, or could not work with a block.
+    pub async fn expect_no_corruption(&self) -> Result<()> {
+        let metrics = self.metrics().await?;
+        for bad in [
+            "prometheus_tsdb_compactions_failed_total",
+            "prometheus_tsdb_reloads_failures_total",
+            "prometheus_tsdb_wal_corruptions_total",
+            "prometheus_tsdb_mmap_chunk_corruptions_total",
+        ] {
+            ensure!(metrics.sum(bad, &[]) == 0.0, "{bad}\n{}", self.log()?);
+        }
+        Ok(())
+    }
+
     /// An instant query; returns `data.result`.
     pub async fn query(&self, promql: &str, at_ms: i64) -> Result<Vec<Value>> {
         let (query, at) = (percent_encode(promql), at_ms as f64 / 1000.0);
-        let url = format!("http://{}/api/v1/query?query={query}&time={at}", self.address);
+        self.get(&format!("query?query={query}&time={at}"), |answer| answer["data"]["result"].take()).await
+    }
+
+    /// All exemplars up to a time, by series.
+    pub async fn exemplars(&self, promql: &str, to_ms: i64) -> Result<Vec<Value>> {
+        let (query, to) = (percent_encode(promql), to_ms as f64 / 1000.0);
+        let path = format!("query_exemplars?query={query}&start=0&end={to}");
+        self.get(&path, |answer| answer["data"].take()).await
+    }
+
+    async fn get(&self, path: &str, list: impl Fn(&mut Value) -> Value) -> Result<Vec<Value>> {
+        let url = format!("http://{}/api/v1/{path}", self.address);
         let mut answer: Value = serde_json::from_str(&http::get_ok(&url).await?)?;
-        match answer["data"]["result"].take() {
-            Value::Array(result) => Ok(result),
-            _ => bail!("no result for {promql}: {answer}"),
+        match list(&mut answer) {
+            Value::Array(list) => Ok(list),
+            _ => bail!("no list from {url}: {answer}"),
         }
     }
 

@@ -37,6 +37,11 @@ pub fn prometheus() -> Result<PathBuf> {
     artifact(".tools/bin/prometheus", "scripts/tools prometheus")
 }
 
+/// Debian's VictoriaMetrics 1.79, single-node.
+pub fn victoria_metrics() -> Result<PathBuf> {
+    artifact(".tools/bin/victoria-metrics", "scripts/tools victoria-metrics")
+}
+
 /// The judge of every data directory.
 pub fn promtool() -> Result<PathBuf> {
     artifact(".tools/bin/promtool", "scripts/tools prometheus")

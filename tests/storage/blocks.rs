@@ -79,6 +79,7 @@ fn retention_removes_old_blocks_that_may_go_and_no_other() {
     let blocks = store.tsdb.blocks();
     let kept = blocks[1].ulid;
     let removed = store.tsdb.apply_retention(&|ulid| *ulid != kept).unwrap();
+    let removed: Vec<_> = removed.iter().map(|block| block.ulid).collect();
     assert_eq!(removed, [blocks[0].ulid, blocks[2].ulid]);
     let reopened = Tsdb::open(&store.dir, store.options.clone()).unwrap();
     assert_eq!(

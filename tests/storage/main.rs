@@ -1,9 +1,12 @@
 //! The storage engine by itself, judged by promtool: what one tenant's directory holds after appends, crashes, cut
-//! blocks, checkpoints and retention. Topology: no process but promtool.
+//! blocks, checkpoints and retention; and the command line that reads it. Topology: no process but promtool, save where
+//! a file names more.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which the lint does not know for tests")]
 
 mod blocks;
+mod command_line;
+mod crash;
 mod durability;
 mod order;
 

@@ -26,6 +26,38 @@ fn defaults_are_those_of_thanos() {
     assert_eq!(config.tenant_label_name, "tenant_id");
     assert!(config.bucket.is_none());
     assert!(config.hashrings_file.is_none());
+    assert_eq!(config.tsdb.retention_bytes, 0);
+    assert_eq!(config.limits.every, Duration::from_secs(1));
+    assert_eq!(config.limits.config, LimitsConfig::default());
+    assert_eq!(config.min_free, Share::Percent(5.0));
+}
+
+#[test]
+fn sizes_and_ceilings() {
+    let label = ["--label", "replica=\"0\""];
+    let with = |args: &[&str]| config(&[&label[..], args].concat()).unwrap();
+    assert_eq!(with(&["--tsdb.max-retention-bytes=10GB"]).tsdb.retention_bytes, 10 << 30);
+    assert_eq!(with(&["--storage.min-free=2GiB"]).min_free, Share::Bytes(2 << 30));
+    assert_eq!(with(&["--receive.memory-max=0"]).memory_max, None);
+    let small = with(&["--receive.memory-max=128MiB"]);
+    assert_eq!(small.memory_max, Some(128 << 20));
+    assert_eq!(small.in_flight_bytes_max, BODY_BYTES_MAX + ringside_proto::DECODED_BYTES_MAX);
+    assert_eq!(with(&["--receive.memory-max=512MiB"]).in_flight_bytes_max, 128 << 20);
+    assert_eq!(with(&["--receive.memory-max=8GiB"]).in_flight_bytes_max, limits::IN_FLIGHT_BYTES_MAX);
+}
+
+#[test]
+fn limits_come_from_a_file_or_the_command_line() {
+    let label = ["--label", "replica=\"0\""];
+    let yaml = "write: {global: {head_series_limit: 7}}";
+    let given = config(&[&label[..], &["--receive.limits-config", yaml]].concat()).unwrap().limits;
+    assert_eq!((given.config.series_max, given.file), (7, None));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("limits.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    let flags = ["--receive.limits-config-file", path.to_str().unwrap()];
+    let given = config(&[&label[..], &flags].concat()).unwrap().limits;
+    assert_eq!((given.config.series_max, given.file), (7, Some((path, yaml.to_owned()))));
 }
 
 #[test]
@@ -58,6 +90,10 @@ fn refusals_name_the_flag() {
         (&["--objstore.config-file=/does/not/exist"], "--objstore.config-file"),
         (&["--receive.in-flight-bytes-max=1"], "--receive.in-flight-bytes-max"),
         (&["--receive.tenant-label-name=replica"], "--receive.tenant-label-name"),
+        (&["--receive.limits-config=write: {x: 1}"], "--receive.limits-config"),
+        (&["--receive.limits-config-file=/does/not/exist"], "--receive.limits-config-file"),
+        (&["--receive.limits-config-reload-timer=0s"], "--receive.limits-config-reload-timer"),
+        (&["--receive.memory-max=100MiB"], "--receive.memory-max"),
     ] {
         let message = config(&[&label[..], args].concat()).unwrap_err().to_string();
         assert!(message.contains(flag), "{message}");
@@ -72,6 +108,10 @@ fn clap_refuses_what_it_can_judge_alone() {
         &["--wal.sync=sometimes"],
         &["--log.level=trace-ish"],
         &["--no-such-flag"],
+        &["--storage.min-free=101%"],
+        &["--tsdb.max-retention-bytes=lots"],
+        &["--receive.memory-max=-1"],
+        &["--receive.limits-config=a", "--receive.limits-config-file=b"],
         &["--objstore.config=a", "--objstore.config-file=b"],
     ] {
         let message = flags(args).unwrap_err().to_string();

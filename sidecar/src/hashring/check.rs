@@ -8,8 +8,8 @@ use clap::Args;
 use ringside_hashring::{Hashrings, NamedRing, NodeShare, Tenants, shares, write_quorum};
 use ringside_proto::tenant;
 
-use super::table::{Table, percent};
 use super::{parse, read, title};
+use crate::table::{Table, percent};
 
 /// A node with this many times its even share carries others' load, mostly that of a zone alone.
 const UNEVEN: f64 = 1.25;

@@ -8,7 +8,6 @@ mod bootstrap;
 mod check;
 mod render;
 mod shift;
-mod table;
 
 use std::path::Path;
 

@@ -9,8 +9,8 @@ use clap::Args;
 use ringside_hashring::{Hashring, Movement, SeriesHasher};
 use ringside_proto::tenant;
 
-use super::table::{Table, percent};
 use super::{parse, read};
+use crate::table::{Table, percent};
 
 /// Flags of `ringside hashring move`.
 #[derive(Debug, Args)]

@@ -4,7 +4,9 @@
 
 pub(crate) mod admin;
 mod body;
+mod headers;
 pub(crate) mod receive;
+pub(crate) mod status;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,10 +1,10 @@
 //! `POST /api/v1/receive`: judges a write request, has it stored, and answers.
 //!
 //! The headers are judged before the body is read, the body's declared size before it is decompressed, its whole
-//! structure before anything is stored. Decoding and appending happen in [`crate::append`], on the blocking pool,
-//! and go on to their end even when the client has gone.
+//! structure before anything is stored. Decoding and appending happen in [`job`], on the blocking pool, and go on to
+//! their end even when the client has gone.
 
-mod headers;
+mod job;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,22 +12,27 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use prost::Message;
-use ringside_proto::ringside::WriteRefused;
+use ringside_proto::limits::{ContentLimits, HEADER_LIMITS};
+use ringside_proto::ringside::{Reason, WriteRefused};
 use ringside_proto::{CONTENT_TYPE_REFUSED, HEADER_REFUSALS, WRITE_PATHS};
 use ringside_tsdb::Tsdb;
 use tokio_util::task::TaskTracker;
 
+use self::job::Job;
 use super::admin::{Readiness, healthy, ready};
-use crate::append::{self, Contents, Outcome};
+use super::headers;
+use crate::append::{Contents, Outcome};
+use crate::cardinality::Cardinalities;
 use crate::error::{WriteError, status_of};
-use crate::limits::{InFlight, Reservation};
+use crate::limits::{BODY_BYTES_MAX, InFlight, Limits, RequestLimit};
 use crate::logging::Throttle;
 use crate::metrics::{HttpLabels, Metrics, TenantLabels, WriteLabels};
-use crate::snappy::{BufferPool, Decoded, declared_bytes};
+use crate::pressure::Pressure;
+use crate::snappy::{BufferPool, declared_bytes};
 use crate::tenant_id::TenantId;
 use crate::tenants::{Lookup, Tenants};
 
@@ -38,6 +43,9 @@ pub(crate) struct Receive {
     pub(crate) tenant_header: HeaderName,
     pub(crate) default_tenant: TenantId,
     pub(crate) in_flight: InFlight,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) pressure: Arc<Pressure>,
+    pub(crate) cardinalities: Arc<Cardinalities>,
     pub(crate) buffers: BufferPool,
     /// Appends under way, also those whose client has gone.
     pub(crate) appends: TaskTracker,
@@ -80,19 +88,54 @@ impl Receive {
         let (parts, body) = request.into_parts();
         headers::judge(&parts.method, &parts.headers)?;
         let tenant = headers::tenant(&parts.headers, &self.tenant_header, &self.default_tenant)?;
-        // A tenant that cannot take the write is told so before its body is read.
+        // Where there is no room, or the tenant cannot take the write, that is said before the body is read.
+        self.pressure.admit()?;
         let lookup = self.tenants.lookup(&tenant)?;
+        let _turn = self.limits.turn().await;
         let mut reservation = self.in_flight.reserve();
-        let body = super::body::read(body, headers::content_length(&parts.headers), &mut reservation).await?;
-        if !reservation.grow(declared_bytes(&body)?) {
+        let tenant_limits = self.limits.of(&tenant);
+        let body_bytes_max = tenant_limits.body_bytes_max;
+        let within_limit = |bytes| self.limits.check(&tenant, RequestLimit::BodyBytes, bytes, body_bytes_max);
+        let read_max = match usize::try_from(body_bytes_max) {
+            Ok(max @ 1..BODY_BYTES_MAX) => max,
+            _ => BODY_BYTES_MAX,
+        };
+        let declared = headers::content_length(&parts.headers);
+        let body = super::body::read(body, declared, read_max, &mut reservation).await;
+        if let Err(WriteError::BodyTooLarge { bytes, .. }) = &body {
+            within_limit(*bytes)?;
+        }
+        let body = body?;
+        let decoded_bytes = declared_bytes(&body)?;
+        within_limit(decoded_bytes as u64)?;
+        if !reservation.grow(decoded_bytes) {
             return Err(WriteError::Overloaded);
         }
+        let job = Job {
+            tenant: tenant.clone(),
+            limits: Arc::clone(&self.limits),
+            tenant_limits,
+            handed: self.handed_limits(&parts.headers),
+            cardinalities: Arc::clone(&self.cardinalities),
+            buffers: self.buffers.clone(),
+            _reservation: reservation,
+        };
         let (contents, outcome) = match lookup {
-            Lookup::Open(tsdb) => self.decode_and_append(body, tsdb, reservation).await?,
-            Lookup::Absent => self.decode_create_append(body, &tenant, reservation).await?,
+            Lookup::Open(tsdb) => self.decode_and_append(body, tsdb, job).await?,
+            Lookup::Absent => self.decode_create_append(body, job).await?,
         };
         self.count(&tenant, &contents, &outcome);
         Ok((contents, outcome))
+    }
+
+    /// The limits that the filter hands on. What cannot be read is no reason to lose data: it limits nothing.
+    fn handed_limits(&self, headers: &HeaderMap) -> ContentLimits {
+        headers::handed_limits(headers).unwrap_or_else(|reason| {
+            if self.faults.ready() {
+                tracing::warn!(header = HEADER_LIMITS, reason, "limits of the filter cannot be read");
+            }
+            ContentLimits::default()
+        })
     }
 
     /// The usual way: all of it in one visit to the blocking pool.
@@ -100,37 +143,29 @@ impl Receive {
         &self,
         body: Bytes,
         tsdb: Arc<Tsdb>,
-        reservation: Reservation,
+        job: Job,
     ) -> Result<(Contents, Outcome), WriteError> {
-        let buffers = self.buffers.clone();
         self.on_blocking_pool(move || {
-            let (decoded, contents) = decode(body, &buffers)?;
-            let outcome = append_decoded(&decoded, &contents, &tsdb)?;
-            drop(reservation);
-            Ok((contents, outcome))
+            let decoded = job.decompress(&body)?;
+            drop(body);
+            job.append(job.check(&decoded)?, &tsdb)
         })
         .await
     }
 
     /// A tenant's first write: only a well-formed body with something to store creates a tenant.
-    async fn decode_create_append(
-        &self,
-        body: Bytes,
-        tenant: &TenantId,
-        reservation: Reservation,
-    ) -> Result<(Contents, Outcome), WriteError> {
-        let buffers = self.buffers.clone();
-        let (decoded, contents) = self.on_blocking_pool(move || decode(body, &buffers)).await?;
+    async fn decode_create_append(&self, body: Bytes, job: Job) -> Result<(Contents, Outcome), WriteError> {
+        let decode = move || {
+            let decoded = job.decompress(&body)?;
+            let contents = job.check(&decoded)?.contents;
+            Ok((decoded, contents, job))
+        };
+        let (decoded, contents, job) = self.on_blocking_pool(decode).await?;
         if contents.series == 0 {
             return Ok((contents, Outcome::default()));
         }
-        let tsdb = self.tenants.create(tenant).await?;
-        self.on_blocking_pool(move || {
-            let outcome = append_decoded(&decoded, &contents, &tsdb)?;
-            drop(reservation);
-            Ok((contents, outcome))
-        })
-        .await
+        let tsdb = self.tenants.create(&job.tenant).await?;
+        self.on_blocking_pool(move || job.append(job.check(&decoded)?, &tsdb)).await
     }
 
     async fn on_blocking_pool<T: Send + 'static>(
@@ -164,6 +199,9 @@ impl Receive {
         m.write_timeseries.get_or_create(&labels).observe(f64::from(contents.series));
         m.write_samples.get_or_create(&labels).observe(contents.samples as f64);
         let labels = TenantLabels { tenant: tenant.clone() };
+        if outcome.worst == Some(Reason::Limit) {
+            m.head_series_limited.get_or_create(&labels).inc();
+        }
         for (family, amount) in [
             (&m.series_refused, outcome.refused_count),
             (&m.exemplars_dropped, contents.exemplars),
@@ -174,19 +212,6 @@ impl Receive {
             }
         }
     }
-}
-
-fn decode(body: Bytes, buffers: &BufferPool) -> Result<(Decoded, Contents), WriteError> {
-    let decoded = buffers.decompress(&body)?;
-    let contents = append::check(&decoded)?;
-    Ok((decoded, contents))
-}
-
-fn append_decoded(decoded: &Decoded, contents: &Contents, tsdb: &Tsdb) -> Result<Outcome, WriteError> {
-    if contents.series == 0 {
-        return Ok(Outcome::default());
-    }
-    append::append(decoded, tsdb)
 }
 
 /// 200, or the status of the worst refusal with the list of refused series where it was asked for.

@@ -57,6 +57,11 @@ impl<'a> Decoder<'a> {
         self.offset >= self.bytes.len()
     }
 
+    /// How many bytes were read.
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
+    }
+
     /// The next `n` bytes.
     pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], Truncated> {
         let at = Truncated { offset: self.offset };
@@ -64,6 +69,16 @@ impl<'a> Decoder<'a> {
         let out = self.bytes.get(self.offset..end).ok_or(at)?;
         self.offset = end;
         Ok(out)
+    }
+
+    /// One byte.
+    pub(crate) fn byte(&mut self) -> Result<u8, Truncated> {
+        Ok(u8::from_be_bytes(self.array()?))
+    }
+
+    /// A big-endian 32-bit integer.
+    pub(crate) fn be32(&mut self) -> Result<u32, Truncated> {
+        Ok(u32::from_be_bytes(self.array()?))
     }
 
     /// A big-endian 64-bit integer.
@@ -100,6 +115,18 @@ impl<'a> Decoder<'a> {
     pub(crate) fn varint(&mut self) -> Result<i64, Truncated> {
         let u = self.uvarint()?;
         Ok((u >> 1) as i64 ^ -((u & 1) as i64))
+    }
+
+    /// A LEB128 integer of 32 bits.
+    pub(crate) fn uvarint_u32(&mut self) -> Result<u32, Truncated> {
+        let at = Truncated { offset: self.offset };
+        u32::try_from(self.uvarint()?).map_err(|_| at)
+    }
+
+    /// A zig-zag encoded integer of 32 bits.
+    pub(crate) fn varint_i32(&mut self) -> Result<i32, Truncated> {
+        let at = Truncated { offset: self.offset };
+        i32::try_from(self.varint()?).map_err(|_| at)
     }
 
     /// A string with its length in front.

@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::limits::{LabelLimit, SeriesLimit};
+
 /// A failure of the storage itself.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -56,6 +58,11 @@ impl Error {
         move |e| Error::Io { action, path: path.to_owned(), source: Arc::new(e) }
     }
 
+    /// True if a file or directory is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     pub(crate) fn corrupt(path: &Path, offset: u64, what: impl ToString) -> Error {
         Error::Corrupt { path: path.to_owned(), offset, what: what.to_string() }
     }
@@ -72,6 +79,22 @@ pub enum Refusal {
     InvalidLabels {
         /// What is wrong.
         reason: &'static str,
+    },
+    /// The labels are larger than the tenant's bounds.
+    #[error("the series has {got} {limit}, more than {max}")]
+    LabelLimit {
+        /// Which bound.
+        limit: LabelLimit,
+        /// What the series has.
+        got: u64,
+        /// What it may have.
+        max: u64,
+    },
+    /// A new series, and no more fit. A retry may succeed once others are gone; known series are still taken.
+    #[error("no new series: {limit}")]
+    SeriesLimit {
+        /// Which bound.
+        limit: SeriesLimit,
     },
     /// The series has a newer sample.
     #[error("out of order sample: got {t_ms}, the newest is at {last_ms}")]
@@ -90,6 +113,14 @@ pub enum Refusal {
     /// Older than the head accepts.
     #[error("out of bounds: {t_ms} is older than the oldest accepted time {bound_ms}")]
     OutOfBounds {
+        /// The refused sample's time.
+        t_ms: i64,
+        /// The oldest time still accepted.
+        bound_ms: i64,
+    },
+    /// Not the newest of its series, and older than the window for samples out of order.
+    #[error("too old sample: {t_ms} is older than the oldest accepted time {bound_ms}")]
+    TooOld {
         /// The refused sample's time.
         t_ms: i64,
         /// The oldest time still accepted.

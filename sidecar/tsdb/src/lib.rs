@@ -8,24 +8,44 @@
 #![deny(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::expect_used))]
 
+#[doc(hidden)]
+pub mod bench;
 pub mod block;
+mod chunk;
 mod chunkenc;
+mod chunks_head;
 mod cut;
 mod encoding;
 mod error;
 pub mod fs;
 mod head;
-mod index;
+pub mod histogram;
+pub mod index;
+#[cfg(any(test, feature = "judge"))]
+pub mod judge;
 mod layout;
+mod limits;
+mod read_at;
+mod read_only;
+#[allow(dead_code, unused_imports, reason = "not every kind of record is written yet")]
 mod record;
+mod retention;
+mod sample;
+mod timing;
 mod tsdb;
 mod wal;
 
+pub use chunkenc::{Encoding, UnknownEncoding};
 pub use error::{Error, Refusal};
-pub use head::{Appender, Counters, Pending, SeriesRef, display_series};
+pub use head::{Appender, Cardinality, Count, Counters, Pending, Scan, SeriesRef, display_series};
+pub use limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};
+pub use read_only::{MergedSeries, SeriesData, TsdbReadOnly};
+pub use retention::{DiskUsage, Expiry, Removed};
+pub use sample::{STALE_NAN, Value, is_stale};
+pub use timing::{BUCKETS_SECONDS, Durations};
 pub use tsdb::{Options, Stats, Tsdb};
 pub use ulid::Ulid;
-pub use wal::WalSync;
+pub use wal::{WalSummary, WalSync, verify_wal};
 
 use std::sync::{Mutex, MutexGuard};
 

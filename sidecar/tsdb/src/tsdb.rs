@@ -1,16 +1,24 @@
 //! One tenant's storage: opening, appending, cutting blocks, retention, closing.
 
+mod maintain;
+
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ulid::Ulid;
 
 use crate::block::{self, Meta};
+use crate::chunks_head::{self, HeadChunks};
 use crate::error::Error;
-use crate::head::{Appender, Counters, Head};
-use crate::wal::{self, Keep, Wal, WalSync};
-use crate::{cut, fs, layout, lock};
+use crate::fs::{Fs, RealFs};
+use crate::head::{self, Appender, Cardinality, Count, Counters, Head};
+use crate::limits::{Limits, SeriesBudget};
+use crate::retention::{self, Bounds, DiskUsage, Removed};
+use crate::timing::Durations;
+use crate::wal::{self, NextSegments, Wal, WalSync};
+use crate::{layout, lock};
 
 /// How a tenant's storage works.
 #[derive(Debug, Clone)]
@@ -21,11 +29,22 @@ pub struct Options {
     pub wal_segment_bytes: u64,
     /// When an append counts as durable. Default [`WalSync::Group`].
     pub wal_sync: WalSync,
-    /// Blocks whose newest sample is so much older than the newest block's may be deleted, milliseconds.
-    /// Default 15 d.
+    /// Blocks whose newest sample is so much older than the newest block's may be deleted, milliseconds. 0 keeps
+    /// them. Default 15 d.
     pub retention_ms: i64,
+    /// The oldest blocks may be deleted while blocks, logs and head chunks have more bytes than this. 0, the
+    /// default, sets no bound.
+    pub retention_bytes: u64,
     /// Samples further ahead of the clock than this are refused, milliseconds. Default 10 min.
     pub future_window_ms: i64,
+    /// How much older than the newest sample of the storage one that is not the newest of its series may be,
+    /// milliseconds; 0 refuses all. Up to half a block's range such samples go into the block of their range; beyond,
+    /// those that come too late for it get an overlapping block. Default 10 min.
+    pub out_of_order_window_ms: i64,
+    /// Counts and bounds the series of all storages that share it.
+    pub series_budget: Arc<SeriesBudget>,
+    /// Where the files are. Default the machine's file system.
+    pub fs: Arc<dyn Fs>,
 }
 
 impl Default for Options {
@@ -35,7 +54,11 @@ impl Default for Options {
             wal_segment_bytes: 128 << 20,
             wal_sync: WalSync::Group,
             retention_ms: 15 * 24 * 3600 * 1000,
+            retention_bytes: 0,
             future_window_ms: 10 * 60 * 1000,
+            out_of_order_window_ms: 10 * 60 * 1000,
+            series_budget: Arc::default(),
+            fs: Arc::new(RealFs),
         }
     }
 }
@@ -68,6 +91,24 @@ pub struct Stats {
     pub bad_blocks: u64,
     /// True once a write of the WAL failed: nothing is acknowledged until the tenant is opened again.
     pub poisoned: bool,
+    /// Syncs of the WAL.
+    pub wal_syncs: Durations,
+    /// Syncs of the log of samples out of order.
+    pub wbl_syncs: Durations,
+    /// Times that the head was truncated.
+    pub head_truncations: Durations,
+    /// Times that it could not be.
+    pub head_truncations_failed: u64,
+    /// Times that the logs were truncated.
+    pub log_truncations: Durations,
+    /// Times that they could not be.
+    pub log_truncations_failed: u64,
+    /// Checkpoints written, each of which replaced an older one or the first segments.
+    pub checkpoints: u64,
+    /// Chunks moved from memory to head chunk files.
+    pub chunks_mapped: u64,
+    /// Head chunk files that were damaged when the tenant was opened.
+    pub bad_chunk_files: u64,
 }
 
 /// One tenant's storage. Shared between threads; every method may block, and none of them panics on what a disk
@@ -78,11 +119,17 @@ pub struct Tsdb {
     options: Options,
     head: Mutex<Head>,
     wal: Wal,
+    head_chunks: HeadChunks,
+    /// What a cut left to be dropped from the logs: the time before which a block has everything, and the first segment
+    /// of the write-behind log that is needed.
+    log_truncation: Mutex<Option<(i64, Option<u64>)>>,
     blocks: Mutex<Vec<Meta>>,
     /// Held while a block is cut or removed, or the WAL truncated.
     maintenance: Mutex<()>,
+    done: maintain::Done,
     replayed: wal::Replayed,
     bad_blocks: Vec<Error>,
+    bad_chunks: Option<Error>,
 }
 
 impl Tsdb {
@@ -93,22 +140,69 @@ impl Tsdb {
     /// [`Error::Corrupt`] where acknowledged samples would be lost, [`Error::Unsupported`] where data of another
     /// kind is there, [`Error::Io`].
     pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
+        let fs = &options.fs;
         let wal_dir = dir.join(layout::WAL);
-        fs::create_dir_durable(&wal_dir).map_err(Error::io("create", &wal_dir))?;
-        layout::remove_leftovers(dir).map_err(Error::io("clean", dir))?;
-        let (blocks, bad_blocks) = block::read_all(dir)?;
-        let min_valid = blocks.iter().map(|block| block.max_time).max().unwrap_or(i64::MIN);
-        let mut head = Head::new(options.block_range_ms, min_valid);
-        let replayed = wal::replay(&wal_dir, &mut head)?;
+        fs.create_dir_durable(&wal_dir).map_err(Error::io("create", &wal_dir))?;
+        // A killed process may have created them and not lived to make their names durable.
+        fs.sync_parent(&wal_dir).and_then(|()| fs.sync_parent(dir)).map_err(Error::io("fsync", dir))?;
+        layout::remove_leftovers(fs.as_ref(), dir).map_err(Error::io("clean", dir))?;
+        let (blocks, bad_blocks) = block::read_all(fs.as_ref(), dir)?;
+        let min_valid = blocks.iter().filter(|block| block.is_in_order()).map(|block| block.max_time).max();
+        let mut head = Head::new(
+            options.block_range_ms,
+            min_valid.unwrap_or(i64::MIN),
+            options.out_of_order_window_ms,
+            Arc::clone(&options.series_budget),
+        );
+        let chunks_dir = dir.join(layout::CHUNKS_HEAD);
+        // Prometheus keeps samples out of order in such files too. They move to the write-behind log, and the WAL gives
+        // the rest.
+        let mut foreign = Vec::new();
+        let (next_file, bad_chunks) = chunks_head::load(fs.as_ref(), &chunks_dir, |entry| {
+            match entry.out_of_order {
+                true => foreign.push((entry.series, entry.chunk)),
+                false => head.load_chunk(entry),
+            }
+            Ok(())
+        })?;
+        if !foreign.is_empty() {
+            head.forget_loaded();
+        }
+        let replayed = wal::replay(fs.as_ref(), &wal_dir, &mut head)?;
+        let wbl = blocks.iter().filter_map(|block| block.wbl_first()).max();
+        let replayed_wbl = wal::replay_out_of_order(fs.as_ref(), &dir.join(layout::WBL), wbl, &mut head)?;
+        for (series, chunk) in &foreign {
+            for (t, value) in chunk.samples() {
+                head.replay_out_of_order(*series, t, value);
+            }
+        }
         head.replay_done();
-        let wal = Wal::create(&wal_dir, replayed.next_segment, options.wal_segment_bytes, options.wal_sync)?;
+        let segment_bytes = options.wal_segment_bytes;
+        let wal = Wal::create(
+            fs,
+            dir,
+            NextSegments { wal: replayed.next_segment, wbl: replayed_wbl.next_segment },
+            segment_bytes,
+            options.wal_sync,
+        )?;
+        let head_chunks = HeadChunks::new(fs, &chunks_dir, next_file);
+        if !foreign.is_empty() {
+            let began = wal.queue_wbl_segment(&head.seal(i64::MIN));
+            wal.wait(began)?;
+            wal.sync()?;
+            head_chunks.truncate(None)?;
+        }
         Ok(Self {
             dir: dir.to_owned(),
             options,
             head: Mutex::new(head),
             wal,
+            head_chunks,
+            log_truncation: Mutex::new(None),
+            bad_chunks,
             blocks: Mutex::new(blocks),
             maintenance: Mutex::new(()),
+            done: maintain::Done::default(),
             replayed,
             bad_blocks,
         })
@@ -125,6 +219,12 @@ impl Tsdb {
         &self.bad_blocks
     }
 
+    /// What was wrong with the head chunk files when the tenant was opened. They were removed from there on, and the
+    /// write-ahead log gave what they had.
+    pub fn bad_chunks(&self) -> Option<&Error> {
+        self.bad_chunks.as_ref()
+    }
+
     /// Begins to append one request. Holds the head's lock until committed or dropped, so let nothing block
     /// meanwhile.
     pub fn appender(&self) -> Result<Appender<'_>, Error> {
@@ -133,40 +233,12 @@ impl Tsdb {
         Ok(Appender::new(lock(&self.head)?, &self.wal, newest_ms))
     }
 
-    /// True if a block is due: the head spans one and a half ranges.
-    pub fn due(&self) -> bool {
-        lock(&self.head).is_ok_and(|head| head.due().is_some())
-    }
-
-    /// Cuts the oldest range of the head into a block if it is due, drops it from the head and truncates the WAL.
-    /// Appends go on meanwhile. After an error the head still has everything, and the call may be repeated.
-    pub fn cut_block(&self) -> Result<Option<Meta>, Error> {
-        let _maintenance = lock(&self.maintenance)?;
-        self.wal.check()?;
-        let Some((mint, maxt)) = lock(&self.head)?.due() else { return Ok(None) };
-        let meta = cut::write_block(&self.dir, &self.head, Ulid::generate(), (mint, maxt))?;
-        if let Some(meta) = &meta {
-            lock(&self.blocks)?.push(meta.clone());
-        }
-        self.truncate(maxt)?;
-        Ok(meta)
-    }
-
-    /// Drops everything before `mint` from the head and the WAL.
-    fn truncate(&self, mint: i64) -> Result<(), Error> {
-        let mut step = lock(&self.head)?.begin_truncate(mint);
-        while !step.done {
-            step = lock(&self.head)?.truncate_step(mint, step);
-        }
-        let references = {
-            let mut head = lock(&self.head)?;
-            head.end_truncate(mint, &step);
-            head.references(mint)
-        };
-        // A series created from here on has its record in the newest finished segment or a later one, and a
-        // checkpoint never reaches so far.
-        let keep = Keep { mint, series: &|reference| references.contains(&reference) };
-        wal::truncate(&self.wal, &self.dir.join(layout::WAL), self.options.wal_segment_bytes, &keep)?;
+    /// Bounds new series from now on.
+    ///
+    /// # Errors
+    /// [`Error::Broken`].
+    pub fn set_limits(&self, limits: Limits) -> Result<(), Error> {
+        lock(&self.head)?.set_limits(limits);
         Ok(())
     }
 
@@ -176,20 +248,53 @@ impl Tsdb {
     }
 
     /// Removes blocks past their retention that `deletable` agrees to, and returns them.
-    pub fn apply_retention(&self, deletable: &dyn Fn(&Ulid) -> bool) -> Result<Vec<Ulid>, Error> {
+    pub fn apply_retention(&self, deletable: &dyn Fn(&Ulid) -> bool) -> Result<Vec<Removed>, Error> {
         let _maintenance = lock(&self.maintenance)?;
-        let blocks = self.blocks();
-        let Some(newest) = blocks.iter().map(|block| block.max_time).max() else { return Ok(Vec::new()) };
-        let expired = |block: &&Meta| newest.saturating_sub(block.max_time) >= self.options.retention_ms;
+        let fs = self.options.fs.as_ref();
+        let bounds = Bounds { age_ms: self.options.retention_ms, bytes: self.options.retention_bytes };
+        let (mut blocks, mut head_bytes) = (Vec::new(), 0);
+        if bounds.bytes > 0 {
+            let usage = retention::disk_usage(fs, &self.dir, &[]);
+            head_bytes = usage.wal + usage.wbl + usage.chunks_head;
+        }
+        for block in self.blocks() {
+            let path = self.dir.join(block.ulid.to_string());
+            let bytes = if bounds.bytes > 0 { retention::tree_bytes(fs, &path) } else { Ok(0) };
+            blocks.push((block, bytes.map_err(Error::io("stat", &path))?));
+        }
         let mut removed = Vec::new();
-        for block in blocks.iter().filter(expired).filter(|block| deletable(&block.ulid)) {
+        for block in retention::expired(&blocks, head_bytes, bounds) {
+            if !deletable(&block.ulid) {
+                continue;
+            }
             let path = self.dir.join(block.ulid.to_string());
             let deleting = self.dir.join(format!("{}{}", block.ulid, layout::TMP_DELETION));
-            fs::remove_dir_durable(&path, &deleting).map_err(Error::io("remove", &path))?;
+            fs.remove_dir_durable(&path, &deleting).map_err(Error::io("remove", &path))?;
             lock(&self.blocks)?.retain(|kept| kept.ulid != block.ulid);
-            removed.push(block.ulid);
+            removed.push(block);
         }
         Ok(removed)
+    }
+
+    /// Bytes of the files now.
+    pub fn disk_usage(&self) -> DiskUsage {
+        retention::disk_usage(self.options.fs.as_ref(), &self.dir, &self.blocks())
+    }
+
+    /// What the head's series are made of: the `limit` largest of each kind. Appends go on meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Broken`].
+    pub fn cardinality(&self, limit: usize) -> Result<Cardinality, Error> {
+        // Nothing is dropped from the head while this is held.
+        let _maintenance = lock(&self.maintenance)?;
+        head::cardinality(&self.head, limit)
+    }
+
+    /// The metric with the most series, where there is one and no block is being cut. Appends go on meanwhile.
+    pub fn largest_metric(&self) -> Option<Count> {
+        let _maintenance = self.maintenance.try_lock().ok()?;
+        head::largest_metric(&self.head).ok().flatten()
     }
 
     /// Makes everything appended so far durable; for [`WalSync::Interval`].
@@ -214,6 +319,7 @@ impl Tsdb {
     /// Counts and sizes now.
     pub fn stats(&self) -> Stats {
         let (wal_segment, wal_segment_offset) = self.wal.end();
+        let [wal_syncs, wbl_syncs] = self.wal.syncs();
         let mut stats = Stats {
             blocks: self.blocks.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
             wal_segment,
@@ -222,6 +328,15 @@ impl Tsdb {
             wal_unknown_refs: self.replayed.unknown_refs,
             bad_blocks: self.bad_blocks.len() as u64,
             poisoned: self.is_broken(),
+            wal_syncs,
+            wbl_syncs,
+            head_truncations: self.done.head_truncations.durations(),
+            head_truncations_failed: self.done.head_truncations_failed.load(Ordering::Relaxed),
+            log_truncations: self.done.log_truncations.durations(),
+            log_truncations_failed: self.done.log_truncations_failed.load(Ordering::Relaxed),
+            checkpoints: self.done.checkpoints.load(Ordering::Relaxed),
+            chunks_mapped: self.done.chunks_mapped.load(Ordering::Relaxed),
+            bad_chunk_files: u64::from(self.bad_chunks.is_some()),
             ..Stats::default()
         };
         if let Ok(head) = lock(&self.head) {
@@ -241,3 +356,6 @@ fn now_ms() -> i64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod crash_tests;

@@ -10,8 +10,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::config::Share;
 use crate::data_dir::DataDir;
-use crate::limits;
+use crate::http::status::{self, TsdbStatus};
+use crate::limits::{self, LimitsConfig};
+use crate::pressure::disk::{DiskWatch, Space};
 
 /// A served write port.
 struct Server {
@@ -19,19 +22,37 @@ struct Server {
     tenants: Arc<Tenants>,
     in_flight: InFlight,
     readiness: Readiness,
+    pressure: Arc<Pressure>,
+    metrics: Arc<Metrics>,
     dir: tempfile::TempDir,
     _stop: tokio_util::sync::DropGuard,
 }
 
 impl Server {
     async fn start() -> Self {
+        Self::limited("").await
+    }
+
+    /// With a limits file.
+    async fn limited(yaml: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (metrics, _) = Metrics::new();
         let default_tenant = TenantId::parse("default-tenant").unwrap();
         let data = DataDir::lock(dir.path()).unwrap();
         let options = Options::default();
-        let tenants = Tenants::start(data, options, default_tenant.clone(), Arc::clone(&metrics)).unwrap();
+        let config = LimitsConfig::parse(yaml).unwrap();
+        let limits = Arc::new(Limits::new(config, Arc::clone(&options.series_budget), Arc::clone(&metrics)));
+        let tenants =
+            Tenants::start(data, options, default_tenant.clone(), Arc::clone(&limits), Arc::clone(&metrics))
+                .unwrap();
         tenants.replayed().await;
+        let pressure = Arc::new(Pressure::new(Arc::clone(&metrics)));
+        let tsdb_status = Arc::new(TsdbStatus {
+            tenants: Arc::clone(&tenants),
+            cardinalities: Arc::default(),
+            tenant_header: HeaderName::from_static("thanos-tenant"),
+            default_tenant: default_tenant.clone(),
+        });
         let in_flight = InFlight::new(limits::IN_FLIGHT_BYTES_MAX);
         let readiness = Readiness::new(Arc::clone(&metrics));
         readiness.set(true);
@@ -40,17 +61,20 @@ impl Server {
             tenant_header: HeaderName::from_static("thanos-tenant"),
             default_tenant,
             in_flight: in_flight.clone(),
+            limits,
+            pressure: Arc::clone(&pressure),
+            cardinalities: Arc::clone(&tsdb_status.cardinalities),
             buffers: BufferPool::default(),
             appends: TaskTracker::new(),
-            metrics,
+            metrics: Arc::clone(&metrics),
             faults: Throttle::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let stop = CancellationToken::new();
-        let router = router(Arc::new(receive), readiness.clone());
+        let router = router(Arc::new(receive), readiness.clone()).merge(status::receive_router(tsdb_status));
         tokio::spawn(crate::http::serve(listener, router, stop.clone(), std::time::Duration::ZERO));
-        Self { address, tenants, in_flight, readiness, dir, _stop: stop.drop_guard() }
+        Self { address, tenants, in_flight, readiness, pressure, metrics, dir, _stop: stop.drop_guard() }
     }
 
     fn url(&self, path: &str) -> String {
@@ -265,4 +289,131 @@ async fn a_closing_sidecar_answers_503() {
     let (status, message) = server.answer(body(vec![series("a", &[(1, 1.0)])])).await;
     assert_eq!(status, 503);
     assert!(message.contains("shutting down"), "{message}");
+}
+
+#[tokio::test]
+async fn requests_beyond_their_limits_are_refused_whole() {
+    let server = Server::limited(
+        "write: {default: {request: {size_bytes_limit: 300, series_limit: 3, samples_limit: 5}}, \
+         tenants: {free: {request: {size_bytes_limit: 0, series_limit: 0, samples_limit: 0}}}}",
+    )
+    .await;
+    let many_series = body((0..4).map(|n| series(&format!("m{n}"), &[(1, 1.0)])).collect());
+    let many_samples = body(vec![series("m", &[(1, 1.0), (2, 1.0), (3, 1.0), (4, 1.0), (5, 1.0), (6, 1.0)])]);
+    let long = series(&"m".repeat(400), &[(1, 1.0)]);
+    let noise: String = (0..400_u32).map(|n| char::from(b'!' + (n * n * 31 % 89) as u8)).collect();
+    for (request, got, message) in [
+        (many_series.clone(), 413, "4 series, more than 3"),
+        (many_samples.clone(), 413, "6 samples, more than 5"),
+        (body(vec![long.clone()]), 413, "bytes, more than 300"),
+        (body(vec![series(&noise, &[(1, 1.0)])]), 413, "bytes, more than 300"),
+        (body(vec![series("m", &[(1, 1.0)])]), 200, ""),
+    ] {
+        let (status, text) = server.answer(request.clone()).await;
+        assert_eq!(status, got, "{text}");
+        assert!(text.contains(message) && (status == 200 || text.contains("default-tenant")), "{text}");
+        assert_eq!(answer(server.post(request).header("THANOS-TENANT", "free")).await.0, 200);
+    }
+    assert_eq!(server.samples("default-tenant"), 1);
+    let chunked = reqwest::Body::wrap_stream(futures::stream::iter([Ok::<_, std::io::Error>(vec![0; 301])]));
+    assert_eq!(server.answer(chunked).await.0, 413);
+    assert_eq!(server.in_flight.used_bytes(), 0);
+}
+
+#[tokio::test]
+async fn new_series_beyond_the_limit_are_told_where_the_others_are() {
+    let server = Server::limited(
+        "write: {global: {head_series_limit: 5}, default: {head_series_limit: 3}, \
+         tenants: {big: {head_series_limit: 0}}}",
+    )
+    .await;
+    let of = |code: &str, t: i64| {
+        let mut series = series("http_requests_total", &[(t, 1.0)]);
+        series.labels.push(Label { name: "code".to_owned(), value: code.to_owned() });
+        series
+    };
+    let known = || vec![series("up", &[(1, 1.0)]), of("200", 1), of("500", 1)];
+    assert_eq!(server.answer(body(known())).await.0, 200);
+    let mut more = known();
+    more.push(series("new", &[(1, 1.0)]));
+    more.push(series("up", &[(2, 1.0)]));
+    let response = server.post(body(more)).header(HEADER_REFUSALS, "1").send().await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert!(response.headers().contains_key("retry-after"));
+    let refused = WriteRefused::decode(response.bytes().await.unwrap()).unwrap();
+    assert_eq!(
+        refused.series.iter().map(|s| (s.index, s.reason())).collect::<Vec<_>>(),
+        [(3, Reason::Limit)]
+    );
+    for part in ["its 3 series", "tenant default-tenant has 3", "(2) of metric http_requests_total"] {
+        assert!(refused.message.contains(part), "{part} is not in {}", refused.message);
+    }
+    assert_eq!(server.samples("default-tenant"), 4, "known series are taken");
+    let labels = TenantLabels { tenant: TenantId::parse("default-tenant").unwrap() };
+    assert_eq!(server.metrics.head_series_limited.get_or_create(&labels).get(), 1);
+
+    let for_big = body((0..3).map(|n| series(&format!("m{n}"), &[(1, 1.0)])).collect());
+    let (status, message) = answer(server.post(for_big).header("THANOS-TENANT", "big")).await;
+    assert_eq!(status, 429);
+    assert!(message.contains("1 of 3 series refused") && message.contains("all tenants"), "{message}");
+}
+
+#[tokio::test]
+async fn labels_beyond_their_limits_are_named() {
+    let server = Server::limited(
+        "write: {default: {labels_per_series_limit: 2, label_name_bytes_limit: 8, label_value_bytes_limit: 6}}",
+    )
+    .await;
+    let with = |name: &str, value: &str| {
+        let mut series = series("up", &[(1, 1.0)]);
+        series.labels.push(Label { name: name.to_owned(), value: value.to_owned() });
+        series
+    };
+    let mut three = with("a", "b");
+    three.labels.push(Label { name: "c".to_owned(), value: "d".to_owned() });
+    for (series, message) in [
+        (with("zone_name", "x"), "9 bytes in a label name, more than 8: zone_name in up"),
+        (with("zone", "north-1"), "7 bytes in a label value, more than 6: zone in up"),
+        (three, "3 labels, more than 2"),
+    ] {
+        let (status, text) = server.answer(body(vec![series])).await;
+        assert_eq!(status, 400, "{text}");
+        assert!(text.contains(message), "{text}");
+    }
+    assert_eq!(server.answer(body(vec![with("zone", "n-1")])).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_full_disk_makes_it_read_only_and_room_makes_it_writable() {
+    let server = Server::start().await;
+    let (pressure, metrics) = (Arc::clone(&server.pressure), Arc::clone(&server.metrics));
+    let watch = |free| {
+        let space = move || Ok(Space { free, total: 1000 });
+        DiskWatch::new(Share::Bytes(100), space, Arc::clone(&pressure), Arc::clone(&metrics));
+    };
+    let request = || body(vec![series("a", &[(1, 1.0)])]);
+    watch(99);
+    let response = server.post(request()).send().await.unwrap();
+    assert_eq!(response.status(), 503);
+    assert!(response.headers().contains_key("retry-after"));
+    assert!(response.text().await.unwrap().contains("disk is nearly full"));
+    assert_eq!(server.samples("default-tenant"), 0);
+    watch(200);
+    assert_eq!(server.answer(request()).await.0, 200);
+}
+
+/// Where the filter does not look into a body, the sidecar holds it against the filter's limits.
+#[tokio::test]
+async fn limits_of_the_filter_are_enforced() {
+    let server = Server::start().await;
+    let request = body(vec![series("up", &[(1, 1.0)]), series("too_long", &[(1, 1.0)])]);
+    let with = |limits: &'static str| answer(server.post(request.clone()).header(HEADER_LIMITS, limits));
+    let (status, message) = with("series_per_request=1").await;
+    assert_eq!(status, 413, "{message}");
+    let (status, message) = with("label_value_bytes=4").await;
+    assert_eq!(status, 400);
+    assert!(message.contains("series 1: a label value of 8 bytes, more than 4 in too_long{}"), "{message}");
+    assert_eq!(server.samples("default-tenant"), 1, "the other series is stored");
+    assert_eq!(with("labels_per_series=1,label_name_bytes=8,label_value_bytes=8").await.0, 200);
+    assert_eq!(with("of_a_newer_filter=1").await.0, 200);
 }

@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::error::Error;
+use crate::fs::{Fs, RealFs};
 use crate::layout;
 
 /// The file's name in a block directory.
 pub const META_FILE: &str = "meta.json";
 /// The only version there is.
 pub const META_VERSION: u32 = 1;
+/// Hint of a block that holds samples out of order beside another block of the same range.
+pub const HINT_OUT_OF_ORDER: &str = "from-out-of-order";
 
 /// A block's description. Unknown keys are passed over, as Prometheus passes over them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +33,43 @@ pub struct Meta {
     pub compaction: Compaction,
     /// [`META_VERSION`].
     pub version: u32,
+    /// What Ringside alone reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ringside: Option<Remarks>,
+}
+
+impl Meta {
+    /// A level 1 block for times in `[mint, maxt)`, without counts yet.
+    pub(crate) fn new(ulid: Ulid, (mint, maxt): (i64, i64)) -> Self {
+        Self {
+            ulid,
+            min_time: mint,
+            max_time: maxt,
+            stats: Stats::default(),
+            compaction: Compaction { level: 1, sources: vec![ulid], hints: Vec::new() },
+            version: META_VERSION,
+            ringside: None,
+        }
+    }
+
+    /// True unless the block holds late samples beside blocks that have their range.
+    pub fn is_in_order(&self) -> bool {
+        const HINTS: [&str; 3] = [HINT_OUT_OF_ORDER, "from-stale-series", "from-selected-series"];
+        !self.compaction.hints.iter().any(|hint| HINTS.contains(&hint.as_str()))
+    }
+
+    /// The first segment of the write-behind log with samples that this block has not got.
+    pub(crate) fn wbl_first(&self) -> Option<u64> {
+        self.ringside.as_ref().map(|remarks| remarks.wbl_first)
+    }
+}
+
+/// Remarks of a block for the storage that cut it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Remarks {
+    /// The first segment of the write-behind log that is needed beside the block; older ones are in it.
+    pub wbl_first: u64,
 }
 
 /// Counts of a block; zeros are left out.
@@ -78,8 +118,13 @@ fn is_zero(v: &u64) -> bool {
 impl Meta {
     /// Reads a block directory's meta.json, and checks that it describes that directory.
     pub fn read(block_dir: &Path) -> Result<Self, Error> {
+        Self::read_from(&RealFs, block_dir)
+    }
+
+    /// [`Meta::read`] from any file system.
+    pub(crate) fn read_from(fs: &dyn Fs, block_dir: &Path) -> Result<Self, Error> {
         let path = block_dir.join(META_FILE);
-        let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let bytes = fs.read(&path).map_err(Error::io("read", &path))?;
         let meta: Self = serde_json::from_slice(&bytes).map_err(|e| Error::corrupt(&path, 0, e))?;
         if meta.version != META_VERSION {
             return Err(Error::corrupt(&path, 0, format!("version {} is unknown", meta.version)));
@@ -92,12 +137,14 @@ impl Meta {
 }
 
 /// The complete blocks of a tenant, oldest first, and the directories that could not be read.
-pub(crate) fn read_all(dir: &Path) -> Result<(Vec<Meta>, Vec<Error>), Error> {
+pub fn read_all(fs: &dyn Fs, dir: &Path) -> Result<(Vec<Meta>, Vec<Error>), Error> {
     let mut metas = Vec::new();
     let mut bad = Vec::new();
-    for (_, path) in layout::block_dirs(dir).map_err(Error::io("list", dir))? {
-        match Meta::read(&path) {
+    for (_, path) in layout::block_dirs(fs, dir).map_err(Error::io("list", dir))? {
+        match Meta::read_from(fs, &path) {
             Ok(meta) => metas.push(meta),
+            // An error that may pass is no reason to go on without the block: what it holds would be stored again.
+            Err(e @ Error::Io { .. }) if !e.is_not_found() => return Err(e),
             Err(e) => bad.push(e),
         }
     }
@@ -133,6 +180,7 @@ mod tests {
             },
             compaction: Compaction { level: 1, sources: vec![ulid], hints: Vec::new() },
             version: META_VERSION,
+            ringside: None,
         };
         let json = String::from_utf8(to_json(&meta).unwrap()).unwrap();
         let expected = "{\n\t\"ulid\": \"01ARZ3NDEKTSV4RRFFQ69G5FAV\",\n\t\"minTime\": 0,\n\t\"maxTime\": 7200000,\n\t\

@@ -1,8 +1,10 @@
 //! A stream of bits, most significant first, zero padded in the last byte.
 
+use super::xor_value::Window;
+
 /// Appends `n` low bits of `value` to `bytes`, whose last byte has `free` unused low bits (0 to 7).
 #[inline]
-pub(super) fn put_bits(bytes: &mut Vec<u8>, free: &mut u8, value: u64, n: u32) {
+pub(crate) fn put_bits(bytes: &mut Vec<u8>, free: &mut u8, value: u64, n: u32) {
     debug_assert!(n <= 64);
     let mut left = n;
     if *free > 0 && left > 0 {
@@ -25,21 +27,47 @@ pub(super) fn put_bits(bytes: &mut Vec<u8>, free: &mut u8, value: u64, n: u32) {
     }
 }
 
+/// A growing stream of bits.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BitWriter {
+    pub(crate) bytes: Vec<u8>,
+    /// Unused low bits in the last byte.
+    free: u8,
+}
+
+impl BitWriter {
+    /// Appends `n` low bits of `value`.
+    #[inline]
+    pub(crate) fn put(&mut self, value: u64, n: u32) {
+        put_bits(&mut self.bytes, &mut self.free, value, n);
+    }
+
+    /// Appends the XOR of two floats' bits.
+    pub(crate) fn put_xor(&mut self, window: &mut Window, xor: u64) {
+        window.put(&mut self.bytes, &mut self.free, xor);
+    }
+}
+
 /// Reads bits back. Every read past the end is `None`.
 #[derive(Debug, Clone)]
-pub(super) struct BitReader<'a> {
+pub(crate) struct BitReader<'a> {
     bytes: &'a [u8],
     /// Bits consumed so far.
     at: usize,
 }
 
 impl<'a> BitReader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
+    /// How many bits are left.
+    pub(crate) fn remaining(&self) -> usize {
+        (self.bytes.len() * 8).saturating_sub(self.at)
+    }
+
     #[inline]
-    pub(super) fn bit(&mut self) -> Option<bool> {
+    pub(crate) fn bit(&mut self) -> Option<bool> {
         let byte = *self.bytes.get(self.at / 8)?;
         let bit = byte & (0x80 >> (self.at % 8)) != 0;
         self.at += 1;
@@ -47,7 +75,7 @@ impl<'a> BitReader<'a> {
     }
 
     #[inline]
-    pub(super) fn bits(&mut self, n: u32) -> Option<u64> {
+    pub(crate) fn bits(&mut self, n: u32) -> Option<u64> {
         debug_assert!(n <= 64);
         let mut value = 0u64;
         let mut left = n;
@@ -64,7 +92,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// A LEB128 integer whose bytes need not be aligned.
-    pub(super) fn uvarint(&mut self) -> Option<u64> {
+    pub(crate) fn uvarint(&mut self) -> Option<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.bits(8)?;
@@ -77,7 +105,7 @@ impl<'a> BitReader<'a> {
     }
 
     /// The zig-zag form of [`Self::uvarint`].
-    pub(super) fn varint(&mut self) -> Option<i64> {
+    pub(crate) fn varint(&mut self) -> Option<i64> {
         let u = self.uvarint()?;
         Some((u >> 1) as i64 ^ -((u & 1) as i64))
     }

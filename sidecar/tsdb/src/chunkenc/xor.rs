@@ -4,45 +4,46 @@
 //! Owns the bytes of one chunk. When a chunk is full is the head's to say.
 
 use super::bstream::{BitReader, put_bits};
+use super::xor_value::Window;
+use super::{ChunkError, Encoding};
 use crate::encoding::{put_uvarint, put_varint};
 
 /// The most bytes that one more sample can add.
 pub(crate) const SAMPLE_BYTES_MAX: usize = 19;
-const NO_WINDOW: u8 = 0xff;
 
 /// A chunk that still grows. Empty until the first [`XorAppender::append`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct XorAppender {
     bytes: Vec<u8>,
     t: i64,
     delta: u64,
     v: u64,
+    /// The number of samples. It goes to the front of the bytes when they are handed out, so that adding a sample
+    /// touches their end only.
+    count: u16,
     /// Unused low bits in the last byte.
     free: u8,
-    leading: u8,
-    trailing: u8,
-}
-
-impl Default for XorAppender {
-    fn default() -> Self {
-        Self { bytes: Vec::new(), t: 0, delta: 0, v: 0, free: 0, leading: NO_WINDOW, trailing: 0 }
-    }
+    window: Window,
 }
 
 impl XorAppender {
     /// The number of samples.
     #[inline]
     pub(crate) fn count(&self) -> u16 {
-        match self.bytes.first_chunk::<2>() {
-            Some(count) => u16::from_be_bytes(*count),
-            None => 0,
-        }
+        self.count
     }
 
-    /// The chunk's bytes so far, a complete chunk at any time; empty without samples.
+    /// The bytes that the chunk has so far.
     #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// A copy of the chunk as it is; empty without samples.
+    pub(crate) fn copy(&self) -> Box<[u8]> {
+        let mut bytes: Box<[u8]> = self.bytes.as_slice().into();
+        put_count(&mut bytes, self.count);
+        bytes
     }
 
     /// Time and value bits of the newest sample; zeros without samples.
@@ -53,15 +54,17 @@ impl XorAppender {
 
     /// Takes the finished bytes and leaves an empty appender.
     pub(crate) fn finish(&mut self) -> Box<[u8]> {
-        std::mem::take(self).bytes.into_boxed_slice()
+        let mut bytes = std::mem::take(&mut self.bytes).into_boxed_slice();
+        put_count(&mut bytes, self.count);
+        *self = Self::default();
+        bytes
     }
 
     /// Adds a sample newer than all before. At most 65,535 samples fit; the head cuts far below that.
     #[inline]
     pub(crate) fn append(&mut self, t: i64, value: f64) {
         let bits = value.to_bits();
-        let count = self.count();
-        match count {
+        match self.count {
             0 => {
                 self.bytes.reserve(24);
                 self.bytes.extend_from_slice(&[0, 0]);
@@ -93,43 +96,19 @@ impl XorAppender {
         }
         self.t = t;
         self.v = bits;
-        if let Some(head) = self.bytes.first_chunk_mut::<2>() {
-            *head = (count + 1).to_be_bytes();
-        }
+        self.count += 1;
     }
 
     #[inline]
     fn put_value(&mut self, bits: u64) {
-        let xor = bits ^ self.v;
-        if xor == 0 {
-            put_bits(&mut self.bytes, &mut self.free, 0, 1);
-            return;
-        }
-        let leading = (xor.leading_zeros() as u8).min(31);
-        let trailing = xor.trailing_zeros() as u8;
-        if self.leading != NO_WINDOW && leading >= self.leading && trailing >= self.trailing {
-            put_bits(&mut self.bytes, &mut self.free, 0b10, 2);
-            let width = 64 - u32::from(self.leading) - u32::from(self.trailing);
-            put_bits(&mut self.bytes, &mut self.free, xor >> self.trailing, width);
-            return;
-        }
-        self.leading = leading;
-        self.trailing = trailing;
-        let width = 64 - u32::from(leading) - u32::from(trailing);
-        let header = (0b11 << 11) | (u64::from(leading) << 6) | u64::from(width & 63);
-        put_bits(&mut self.bytes, &mut self.free, header, 13);
-        put_bits(&mut self.bytes, &mut self.free, xor >> trailing, width);
+        self.window.put(&mut self.bytes, &mut self.free, bits ^ self.v);
     }
 }
 
-/// Why a chunk's bytes are not samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("XOR chunk ends inside sample {sample} of {count}")]
-pub(crate) struct XorError {
-    /// Position of the sample that could not be read.
-    pub(crate) sample: u16,
-    /// How many the chunk claims.
-    pub(crate) count: u16,
+fn put_count(bytes: &mut [u8], count: u16) {
+    if let Some(head) = bytes.first_chunk_mut::<2>() {
+        *head = count.to_be_bytes();
+    }
 }
 
 /// Iterates over `(time, value)` of a chunk's bytes.
@@ -141,8 +120,7 @@ pub(crate) struct XorIter<'a> {
     t: i64,
     delta: u64,
     v: u64,
-    leading: u8,
-    trailing: u8,
+    window: Window,
 }
 
 impl<'a> XorIter<'a> {
@@ -150,7 +128,7 @@ impl<'a> XorIter<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         let mut bits = BitReader::new(bytes);
         let count = bits.bits(16).unwrap_or(0) as u16;
-        Self { bits, count, read: 0, t: 0, delta: 0, v: 0, leading: 0, trailing: 0 }
+        Self { bits, count, read: 0, t: 0, delta: 0, v: 0, window: Window::default() }
     }
 
     fn sample(&mut self) -> Option<(i64, f64)> {
@@ -192,25 +170,13 @@ impl<'a> XorIter<'a> {
     }
 
     fn value(&mut self) -> Option<()> {
-        if !self.bits.bit()? {
-            return Some(());
-        }
-        if self.bits.bit()? {
-            self.leading = self.bits.bits(5)? as u8;
-            let width = match self.bits.bits(6)? as u8 {
-                0 => 64,
-                width => width,
-            };
-            self.trailing = 64u8.checked_sub(self.leading)?.checked_sub(width)?;
-        }
-        let width = 64 - u32::from(self.leading) - u32::from(self.trailing);
-        self.v ^= self.bits.bits(width)? << self.trailing;
+        self.v ^= self.window.read(&mut self.bits)?;
         Some(())
     }
 }
 
 impl Iterator for XorIter<'_> {
-    type Item = Result<(i64, f64), XorError>;
+    type Item = Result<(i64, f64), ChunkError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.read >= self.count {
@@ -218,7 +184,7 @@ impl Iterator for XorIter<'_> {
         }
         let sample = self.sample();
         if sample.is_none() {
-            let error = XorError { sample: self.read, count: self.count };
+            let error = ChunkError { encoding: Encoding::Xor, sample: self.read, count: self.count };
             self.read = self.count;
             return Some(Err(error));
         }
@@ -234,13 +200,13 @@ mod tests {
     fn encode(samples: &[(i64, f64)]) -> Vec<u8> {
         let mut appender = XorAppender::default();
         for &(t, v) in samples {
-            let before = appender.bytes().len();
+            let before = appender.len();
             appender.append(t, v);
             if before > 0 {
-                assert!(appender.bytes().len() - before <= SAMPLE_BYTES_MAX);
+                assert!(appender.len() - before <= SAMPLE_BYTES_MAX);
             }
         }
-        appender.bytes().to_vec()
+        appender.copy().to_vec()
     }
 
     fn bits(samples: &[(i64, f64)]) -> Vec<(i64, u64)> {

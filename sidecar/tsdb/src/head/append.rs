@@ -3,14 +3,27 @@
 
 use std::sync::MutexGuard;
 
+use super::records::Records;
+use super::series::Stored;
 use super::{Head, series_key};
+use crate::chunkenc::Encoding;
 use crate::error::{Error, Refusal};
-use crate::record::{SamplesEncoder, SeriesEncoder};
+use crate::histogram::{FloatHistogram, Histogram};
+use crate::sample::{Value, is_stale};
 use crate::wal::{Position, Wal};
 
 /// A series found by [`Appender::series`]. Good until the next call of that function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SeriesRef(u32);
+
+/// What [`Appender::series_in`] learned from the series before: senders repeat their series in the same order, and
+/// neighbours share most of their labels. For one appender; another one does not know it and starts anew.
+#[derive(Debug, Default)]
+pub struct Scan<'k> {
+    appender: u64,
+    /// Slot and canonical key of the series before.
+    previous: Option<(u32, &'k [u8])>,
+}
 
 /// Stands for the appender's [`Fresh`] series.
 const FRESH: u32 = u32::MAX;
@@ -30,14 +43,16 @@ struct Fresh {
 pub struct Appender<'a> {
     head: MutexGuard<'a, Head>,
     wal: &'a Wal,
-    samples: SamplesEncoder,
-    created: SeriesEncoder,
+    records: Records,
     fresh: Fresh,
-    /// Samples older than this are out of bounds.
+    /// Samples older than this are not in order, even if they are the newest of their series.
     oldest_ms: i64,
+    /// Samples out of order that are older than this are too old; `i64::MAX` where none is accepted.
+    oldest_late_ms: i64,
     /// Samples newer than this are too far in the future.
     newest_ms: i64,
     queued: bool,
+    number: u64,
 }
 
 /// An appended request that is not yet known to be durable.
@@ -58,10 +73,12 @@ impl Pending<'_> {
 
 impl<'a> Appender<'a> {
     pub(crate) fn new(mut head: MutexGuard<'a, Head>, wal: &'a Wal, newest_ms: i64) -> Self {
-        let samples = std::mem::take(&mut head.samples_record);
-        let created = std::mem::take(&mut head.series_record);
-        let oldest_ms = head.oldest_accepted();
-        Self { head, wal, samples, created, fresh: Fresh::default(), oldest_ms, newest_ms, queued: false }
+        let records = std::mem::take(&mut head.records);
+        let (oldest_ms, oldest_late_ms) = (head.oldest_accepted(), head.oldest_late());
+        head.appenders += 1;
+        let number = head.appenders;
+        let fresh = Fresh::default();
+        Self { head, wal, records, fresh, oldest_ms, oldest_late_ms, newest_ms, queued: false, number }
     }
 
     /// Finds the series with these labels, a run of remote-write 1.0 label fields, or prepares to create it. Sorted,
@@ -73,6 +90,33 @@ impl<'a> Appender<'a> {
             Some(slot) => Ok(SeriesRef(slot)),
             None => self.resolve(label_bytes),
         }
+    }
+
+    /// The same as [`Self::series`], quicker for series that come in the same order in every request.
+    #[inline]
+    pub fn series_in<'k>(
+        &mut self,
+        scan: &mut Scan<'k>,
+        label_bytes: &'k [u8],
+    ) -> Result<SeriesRef, Refusal> {
+        let head = &*self.head;
+        let previous = scan.previous.take().filter(|_| scan.appender == self.number);
+        if let Some((slot, key)) = previous
+            && let Some(series) = head.series.get(slot as usize)
+            && head.is_in(series.next, label_bytes, series, key)
+        {
+            scan.previous = Some((series.next, label_bytes));
+            return Ok(SeriesRef(series.next));
+        }
+        let hash = head.hasher.hash(label_bytes);
+        let Some(found) = head.find(hash, label_bytes) else { return self.resolve(label_bytes) };
+        if let Some((slot, _)) = previous
+            && let Some(series) = self.head.series.get_mut(slot as usize)
+        {
+            series.next = found;
+        }
+        *scan = Scan { appender: self.number, previous: Some((found, label_bytes)) };
+        Ok(SeriesRef(found))
     }
 
     /// Decodes the labels, and looks again by their canonical encoding.
@@ -94,10 +138,11 @@ impl<'a> Appender<'a> {
         }
         let labels = series_key::parse(&self.fresh.key)?;
         let head = &mut *self.head;
+        head.admit(&labels)?;
         let reference = head.next_ref;
         head.next_ref += 1;
         let slot = head.create(reference, self.fresh.hash, &labels);
-        self.created.push(reference, labels.len(), labels);
+        self.records.series.push(reference, labels.len(), labels);
         self.fresh.slot = Some(slot);
         Ok(slot)
     }
@@ -105,81 +150,155 @@ impl<'a> Appender<'a> {
     /// Stores a float sample. A sample that is stored already with the same bits is accepted and not stored again.
     #[inline]
     pub fn float(&mut self, series: SeriesRef, t_ms: i64, value: f64) -> Result<(), Refusal> {
-        if series.0 == FRESH {
-            return self.float_fresh(t_ms, value);
-        }
         let head = &mut *self.head;
-        let Some(entry) = head.series.get_mut(series.0 as usize) else { return Ok(()) };
-        let newer = entry.last().is_none_or(|(last, _)| t_ms > last);
-        if !newer || t_ms < self.oldest_ms || t_ms > self.newest_ms {
-            return self.judge(series, t_ms, value);
-        }
-        head.counters.chunks_created += entry.push(t_ms, value, head.range);
-        head.counters.samples_appended += 1;
-        head.mint = head.mint.min(t_ms);
-        head.maxt = head.maxt.max(t_ms);
-        self.samples.push(entry.reference, t_ms, value);
-        Ok(())
-    }
-
-    #[cold]
-    fn float_fresh(&mut self, t_ms: i64, value: f64) -> Result<(), Refusal> {
-        let refusal = if t_ms > self.newest_ms {
-            Refusal::TooFarInFuture { t_ms, bound_ms: self.newest_ms }
-        } else if t_ms < self.oldest_ms {
-            Refusal::OutOfBounds { t_ms, bound_ms: self.oldest_ms }
-        } else {
-            let slot = self.create_fresh()?;
-            return self.float(SeriesRef(slot), t_ms, value);
-        };
-        self.head.counters.out_of_bounds += 1;
-        Err(refusal)
-    }
-
-    /// Tells a harmless repetition from a sample that cannot be stored.
-    #[cold]
-    fn judge(&mut self, series: SeriesRef, t_ms: i64, value: f64) -> Result<(), Refusal> {
-        let head = &mut *self.head;
-        let Some(entry) = head.series.get(series.0 as usize) else { return Ok(()) };
-        // The newest sample again is the usual repetition, and needs no chunk to be read.
-        let stored = match entry.last() {
-            Some((last_ms, bits)) if last_ms == t_ms => Some(bits),
-            _ => entry.value_at(t_ms),
-        };
-        if stored == Some(value.to_bits()) {
-            head.counters.duplicates += 1;
+        if let Some(entry) = head.series.get_mut(series.0 as usize)
+            && entry.newest_float().is_some_and(|newest| t_ms > newest)
+            && (self.oldest_ms..=self.newest_ms).contains(&t_ms)
+        {
+            head.counters.chunks_created += entry.push_float(t_ms, value, head.range);
+            head.counters.samples_appended += 1;
+            head.mint = head.mint.min(t_ms);
+            head.maxt = head.maxt.max(t_ms);
+            self.records.samples.floats.push(entry.reference, t_ms, value);
             return Ok(());
         }
-        let refusal = match (stored, entry.last()) {
-            (Some(_), _) => Refusal::DuplicateTimestamp { t_ms },
-            _ if t_ms > self.newest_ms => Refusal::TooFarInFuture { t_ms, bound_ms: self.newest_ms },
-            (None, Some((last_ms, _))) if t_ms >= self.oldest_ms => Refusal::OutOfOrder { t_ms, last_ms },
-            _ => Refusal::OutOfBounds { t_ms, bound_ms: self.oldest_ms },
-        };
-        match refusal {
-            Refusal::OutOfBounds { .. } | Refusal::TooFarInFuture { .. } => head.counters.out_of_bounds += 1,
-            _ => head.counters.out_of_order += 1,
-        }
-        Err(refusal)
+        self.store(series, t_ms, Value::Float(value))
     }
 
-    /// Queues what was stored for the WAL and lets the head go. Wait on the result before acknowledging.
+    /// Stores a native histogram, which must be valid. One that is stored already with the same observations is
+    /// accepted and not stored again.
+    pub fn histogram(&mut self, series: SeriesRef, t_ms: i64, histogram: Histogram) -> Result<(), Refusal> {
+        self.store(series, t_ms, Value::Histogram(histogram))
+    }
+
+    /// Stores a native histogram with float counts, as [`Self::histogram`] does.
+    pub fn float_histogram(
+        &mut self,
+        series: SeriesRef,
+        t_ms: i64,
+        histogram: FloatHistogram,
+    ) -> Result<(), Refusal> {
+        self.store(series, t_ms, Value::FloatHistogram(histogram))
+    }
+
+    /// Judges a sample and stores it where it belongs.
+    #[cold]
+    fn store(&mut self, series: SeriesRef, t_ms: i64, mut value: Value) -> Result<(), Refusal> {
+        let known = if series.0 == FRESH { self.fresh.slot } else { Some(series.0) };
+        let entry = known.and_then(|slot| self.head.series.get(slot as usize));
+        if let Value::Float(v) = value
+            && is_stale(v)
+            && let Some(last) = entry.and_then(|entry| entry.last())
+        {
+            // What ends a series of histograms is a histogram.
+            value = last.stale_of_its_kind();
+        }
+        let stored = self.judge(known, t_ms, &value).and_then(|place| {
+            match (place, known) {
+                (Place::Stored, _) => self.head.counters.duplicates += 1,
+                (Place::InOrder, Some(slot)) => self.push(slot, t_ms, &value),
+                (Place::InOrder, None) => {
+                    let slot = self.create_fresh()?;
+                    self.push(slot, t_ms, &value);
+                }
+                (Place::OutOfOrder, Some(slot)) => self.push_out_of_order(slot, t_ms, value),
+                (Place::OutOfOrder, None) => {
+                    let slot = self.create_fresh()?;
+                    self.push_out_of_order(slot, t_ms, value);
+                }
+            }
+            Ok(())
+        });
+        if let Err(refusal) = &stored {
+            self.head.counters.count(refusal);
+        }
+        stored
+    }
+
+    /// Tells a harmless repetition, and where a sample belongs, from one that cannot be stored.
+    fn judge(&self, slot: Option<u32>, t_ms: i64, value: &Value) -> Result<Place, Refusal> {
+        let entry = slot.and_then(|slot| self.head.series.get(slot as usize));
+        let newest = entry.and_then(|entry| entry.newest());
+        let is_in_order = newest.is_none_or(|newest| t_ms > newest) && t_ms >= self.oldest_ms;
+        let stored = match entry.map_or(Stored::Nothing, |entry| entry.stored_at(t_ms)) {
+            _ if is_in_order => None,
+            Stored::Value(stored) => Some(stored),
+            // A chunk in a file ends before anything that is taken out of order.
+            Stored::InFile | Stored::Nothing => slot.and_then(|slot| self.head.late.get(slot, t_ms)),
+        };
+        match (stored, newest) {
+            (Some(stored), _) if stored.same(value) => Ok(Place::Stored),
+            (Some(_), _) => Err(Refusal::DuplicateTimestamp { t_ms }),
+            _ if t_ms > self.newest_ms => Err(Refusal::TooFarInFuture { t_ms, bound_ms: self.newest_ms }),
+            _ if is_in_order => Ok(Place::InOrder),
+            _ if t_ms >= self.oldest_late_ms => Ok(Place::OutOfOrder),
+            (None, Some(last_ms)) if t_ms >= self.oldest_ms && self.oldest_late_ms == i64::MAX => {
+                Err(Refusal::OutOfOrder { t_ms, last_ms })
+            }
+            _ if self.oldest_late_ms == i64::MAX => {
+                Err(Refusal::OutOfBounds { t_ms, bound_ms: self.oldest_ms })
+            }
+            (None, Some(_)) => Err(Refusal::TooOld { t_ms, bound_ms: self.oldest_late_ms }),
+            _ => Err(Refusal::TooOld { t_ms, bound_ms: self.oldest_late_ms.min(self.oldest_ms) }),
+        }
+    }
+
+    /// Stores a sample newer than all of its series.
+    fn push(&mut self, slot: u32, t_ms: i64, value: &Value) {
+        let kind = self.head.series.get(slot as usize).and_then(|entry| entry.encoding());
+        if kind.is_some_and(|kind| kind != value.encoding()) {
+            // Kinds are replayed one after the other, so what this series has in the batch must come before.
+            self.queue_records();
+        }
+        let head = &mut *self.head;
+        let Some(entry) = head.series.get_mut(slot as usize) else { return };
+        head.counters.chunks_created += entry.push(t_ms, value, head.range);
+        head.counters.samples_appended += 1;
+        head.counters.histograms_appended += u64::from(value.encoding() != Encoding::Xor);
+        head.mint = head.mint.min(t_ms);
+        head.maxt = head.maxt.max(t_ms);
+        self.records.samples.push(entry.reference, t_ms, value);
+    }
+
+    /// Stores a sample out of order.
+    fn push_out_of_order(&mut self, slot: u32, t_ms: i64, value: Value) {
+        let head = &mut *self.head;
+        let Some(entry) = head.series.get(slot as usize) else { return };
+        self.records.out_of_order.push(entry.reference, t_ms, &value);
+        head.counters.samples_appended += 1;
+        head.counters.out_of_order_appended += 1;
+        head.counters.histograms_appended += u64::from(value.encoding() != Encoding::Xor);
+        head.push_out_of_order(slot, t_ms, value);
+    }
+
+    /// Queues what was stored for the logs and lets the head go. Wait on the result before acknowledging.
     pub fn commit(mut self) -> Pending<'a> {
         let wal = self.wal;
         let position = self.queue();
         Pending { wal, position }
     }
 
-    /// Queues the records: new series, then samples.
-    fn queue(&mut self) -> Position {
-        self.queued = true;
-        let position = self.wal.queue([self.created.bytes(), self.samples.bytes()]);
-        self.created.clear();
-        self.samples.clear();
-        self.head.series_record = std::mem::take(&mut self.created);
-        self.head.samples_record = std::mem::take(&mut self.samples);
+    fn queue_records(&mut self) -> Position {
+        let position = self.wal.queue(self.records.wal(), self.records.wbl());
+        self.records.clear();
         position
     }
+
+    fn queue(&mut self) -> Position {
+        self.queued = true;
+        let position = self.queue_records();
+        self.head.records = std::mem::take(&mut self.records);
+        position
+    }
+}
+
+/// Where a sample belongs.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    InOrder,
+    OutOfOrder,
+    /// It is stored already.
+    Stored,
 }
 
 impl Drop for Appender<'_> {

@@ -10,6 +10,8 @@ pub(crate) const SLOTS_PER_STEP: usize = 8192;
 pub(crate) struct TruncateStep {
     next: usize,
     oldest: i64,
+    /// The oldest head chunk file with a chunk that stays.
+    pub(crate) oldest_file: Option<u32>,
     /// True when no slot is left.
     pub(crate) done: bool,
 }
@@ -20,7 +22,12 @@ impl Head {
         self.min_valid = self.min_valid.max(mint);
         self.mint = self.mint.max(mint);
         // What is appended while slots are looked at is not older than this.
-        TruncateStep { next: 0, oldest: self.oldest_accepted(), done: false }
+        TruncateStep {
+            next: 0,
+            oldest: self.oldest_accepted().min(self.oldest_late()),
+            oldest_file: None,
+            done: false,
+        }
     }
 
     /// Drops chunks that end before `mint`, and series left empty, in some slots; the lock need not be held for
@@ -30,9 +37,13 @@ impl Head {
         for slot in step.next..end {
             let Some(series) = self.series.get_mut(slot) else { break };
             self.counters.chunks_removed += series.truncate(mint);
+            if let Some(oldest) = series.mapped().first() {
+                let file = oldest.reference.file();
+                step.oldest_file = Some(step.oldest_file.map_or(file, |least| least.min(file)));
+            }
             match series.mint() {
                 Some(oldest) => step.oldest = step.oldest.min(oldest),
-                None if series.reference != 0 => self.remove(slot, mint),
+                None if series.reference != 0 && !self.late.holds(slot as u32) => self.remove(slot, mint),
                 None => {}
             }
         }
@@ -46,12 +57,19 @@ impl Head {
     pub(crate) fn end_truncate(&mut self, mint: i64, step: &TruncateStep) {
         self.mint = if self.by_key.is_empty() { i64::MAX } else { step.oldest.max(mint) };
         self.retired.retain(|_, expiry| *expiry >= mint);
+        self.series.shrink();
+        self.forget_out_of_order();
     }
 
     /// Removes every series without a sample.
     pub(super) fn collect_empty(&mut self, expiry: i64) {
         for slot in 0..self.series.len() {
-            if self.series.get(slot).is_some_and(|series| series.reference != 0 && series.last().is_none()) {
+            if !self.late.holds(slot as u32)
+                && self
+                    .series
+                    .get(slot)
+                    .is_some_and(|series| series.reference != 0 && series.mint().is_none())
+            {
                 self.remove(slot, expiry);
             }
         }
@@ -59,18 +77,17 @@ impl Head {
 
     /// Removes one series; its reference is remembered until no sample from `expiry` on can be in the WAL.
     pub(super) fn remove(&mut self, slot: usize, expiry: i64) {
-        let Some(vacated) = self.series.get_mut(slot) else { return };
-        let series = std::mem::take(vacated);
         let slot = slot as u32;
+        let Some(series) = self.series.remove(slot) else { return };
+        self.budget.remove(1);
         if let Ok(entry) = self.by_key.find_entry(series.hash, |&s| s == slot) {
             entry.remove();
         }
-        for &(name, value) in &series.labels {
+        for &(name, value) in series.labels.iter() {
             self.symbols.release(name);
             self.symbols.release(value);
         }
         self.retired.insert(series.reference, expiry);
-        self.vacant.push(slot);
         self.counters.series_removed += 1;
     }
 }

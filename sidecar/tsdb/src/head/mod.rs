@@ -4,23 +4,41 @@
 //! happens under one lock and touches no file.
 
 mod append;
+mod cardinality;
 mod gc;
+mod late;
+mod mmap;
+mod ooo;
+mod open_chunk;
+mod records;
 mod series;
 mod series_key;
+mod slots;
 mod symbols;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-pub use append::{Appender, Pending, SeriesRef};
+pub use append::{Appender, Pending, Scan, SeriesRef};
+pub use cardinality::{Cardinality, Count};
+pub(crate) use cardinality::{cardinality, largest_metric};
 pub(crate) use gc::SLOTS_PER_STEP;
-use series::range_end;
-pub(crate) use series::{Chunk, Series};
+use late::Late;
+pub(crate) use late::LateSamples;
+pub(crate) use open_chunk::{encode, range_end};
+use records::Records;
+pub(crate) use series::{Before, Series};
 pub use series_key::display_series;
+pub(crate) use slots::Slots;
 pub(crate) use symbols::Symbols;
 
-use crate::record::{SampleEntry, SamplesEncoder, SeriesEncoder};
+use crate::chunk::MappedChunk;
+use crate::chunks_head::LoadedChunk;
+use crate::error::Refusal;
+use crate::limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};
+use crate::sample::Value;
 use symbols::KeyHasher;
 
 /// What the head counts; each a total since the tenant was opened.
@@ -31,10 +49,18 @@ pub struct Counters {
     pub samples_appended: u64,
     /// Samples that were already stored with the same value.
     pub duplicates: u64,
+    /// Native histograms among them.
+    pub histograms_appended: u64,
+    /// Samples among them that came after a newer one of their series.
+    pub out_of_order_appended: u64,
     /// Samples refused because the series has a newer one, or another value at that time.
     pub out_of_order: u64,
     /// Samples refused because they are older than the head accepts, or too far in the future.
     pub out_of_bounds: u64,
+    /// Samples refused because they are older than the window for samples out of order.
+    pub too_old: u64,
+    /// Series refused by a bound on labels or on the number of series.
+    pub series_refused: u64,
     /// Series created.
     pub series_created: u64,
     /// Series dropped after their data went into a block.
@@ -45,52 +71,77 @@ pub struct Counters {
     pub chunks_removed: u64,
 }
 
+impl Counters {
+    fn count(&mut self, refusal: &Refusal) {
+        let counter = match refusal {
+            Refusal::OutOfBounds { .. } | Refusal::TooFarInFuture { .. } => &mut self.out_of_bounds,
+            Refusal::TooOld { .. } => &mut self.too_old,
+            Refusal::LabelLimit { .. } | Refusal::SeriesLimit { .. } => &mut self.series_refused,
+            _ => &mut self.out_of_order,
+        };
+        *counter += 1;
+    }
+}
+
 /// A tenant's head. Times are milliseconds.
 #[derive(Debug)]
 pub(crate) struct Head {
     range: i64,
     hasher: KeyHasher,
     symbols: Symbols,
-    /// Slots; a vacant one has reference 0.
-    series: Vec<Series>,
-    vacant: Vec<u32>,
+    series: Slots,
     by_key: HashTable<u32>,
     next_ref: u64,
+    /// Appenders so far.
+    appenders: u64,
     mint: i64,
     maxt: i64,
     /// Nothing older is accepted: blocks have it.
     min_valid: i64,
+    /// How much older than the newest sample of the head one out of order may be; 0 for none at all.
+    window: i64,
+    /// Samples before this time are late: their range is in a block, or about to be.
+    sealed: i64,
+    late: Late,
+    limits: Limits,
+    budget: Arc<SeriesBudget>,
     counters: Counters,
     /// References in the WAL that name a series by another slot: reference to slot. Empty once replay is done.
     replayed: HashMap<u64, u32>,
+    /// Chunks of head chunk files by the reference of a series that no record has named yet. Empty once replay is done.
+    loaded: HashMap<u64, Vec<MappedChunk>>,
     /// References whose series left the head, or got another reference, while samples of theirs may remain in
     /// the WAL: reference to the newest time such a sample can have.
     retired: HashMap<u64, i64>,
     key: Vec<u8>,
-    samples_record: SamplesEncoder,
-    series_record: SeriesEncoder,
+    records: Records,
 }
 
 impl Head {
-    /// An empty head that accepts nothing older than `min_valid`.
-    pub(crate) fn new(range: i64, min_valid: i64) -> Self {
+    /// An empty head that accepts nothing older than `min_valid` in order, and samples out of order within `window`.
+    pub(crate) fn new(range: i64, min_valid: i64, window: i64, budget: Arc<SeriesBudget>) -> Self {
         Self {
             range,
             hasher: KeyHasher::default(),
             symbols: Symbols::default(),
-            series: Vec::new(),
-            vacant: Vec::new(),
+            series: Slots::default(),
             by_key: HashTable::new(),
             next_ref: 1,
+            appenders: 0,
             mint: i64::MAX,
             maxt: i64::MIN,
             min_valid,
+            window,
+            sealed: min_valid,
+            late: Late::default(),
+            limits: Limits::default(),
+            budget,
             counters: Counters::default(),
             replayed: HashMap::new(),
+            loaded: HashMap::new(),
             retired: HashMap::new(),
             key: Vec::new(),
-            samples_record: SamplesEncoder::default(),
-            series_record: SeriesEncoder::default(),
+            records: Records::default(),
         }
     }
 
@@ -113,9 +164,44 @@ impl Head {
         self.min_valid.max(self.maxt.saturating_sub(self.range / 2))
     }
 
+    /// The oldest time that a sample out of order may have now; `i64::MAX` where none is accepted.
+    pub(crate) fn oldest_late(&self) -> i64 {
+        if self.window > 0 { self.maxt.saturating_sub(self.window) } else { i64::MAX }
+    }
+
     /// Number of series.
     pub(crate) fn series_count(&self) -> usize {
         self.by_key.len()
+    }
+
+    /// Bounds for new series from now on.
+    pub(crate) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Whether a new series with these labels may be created.
+    fn admit(&self, labels: &[(&[u8], &[u8])]) -> Result<(), Refusal> {
+        let limits = &self.limits;
+        let bytes_max = |of: fn(&(&[u8], &[u8])) -> usize| labels.iter().map(of).max().unwrap_or(0) as u64;
+        for (limit, max, got) in [
+            (LabelLimit::Count, limits.labels_per_series_max, labels.len() as u64),
+            (LabelLimit::NameBytes, limits.label_name_bytes_max, bytes_max(|(name, _)| name.len())),
+            (LabelLimit::ValueBytes, limits.label_value_bytes_max, bytes_max(|(_, value)| value.len())),
+        ] {
+            if max > 0 && got > max {
+                return Err(Refusal::LabelLimit { limit, got, max });
+            }
+        }
+        let limit = if limits.series_max > 0 && self.series_count() as u64 >= limits.series_max {
+            SeriesLimit::Tenant(limits.series_max)
+        } else if self.budget.is_closed() {
+            SeriesLimit::Memory
+        } else if !self.budget.admits_one() {
+            SeriesLimit::Process(self.budget.max())
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::SeriesLimit { limit })
     }
 
     /// Totals since the head was made.
@@ -128,15 +214,37 @@ impl Head {
         &self.symbols
     }
 
-    /// All slots; vacant ones have reference 0. A slot keeps its series until [`Self::truncate_step`] runs.
-    pub(crate) fn slots(&self) -> &[Series] {
+    /// All slots. A slot keeps its series until [`Self::truncate_step`] runs.
+    pub(crate) fn slots(&self) -> &Slots {
         &self.series
     }
 
-    /// True if the WAL's checkpoint must keep this reference's series record for samples from `mint` on.
-    pub(crate) fn references(&self, mint: i64) -> std::collections::HashSet<u64> {
+    /// The references whose series records the WAL's checkpoint must keep for samples from `mint` on; sorted.
+    pub(crate) fn references(&self, mint: i64) -> Vec<u64> {
         let live = self.series.iter().map(|series| series.reference).filter(|&reference| reference != 0);
-        live.chain(self.retired.iter().filter(|(_, expiry)| **expiry >= mint).map(|(r, _)| *r)).collect()
+        let retired = self.retired.iter().filter(|(_, expiry)| **expiry >= mint).map(|(r, _)| *r);
+        let mut references = Vec::with_capacity(self.series_count() + self.retired.len());
+        references.extend(live.chain(retired));
+        references.sort_unstable();
+        references
+    }
+
+    /// A chunk of a head chunk file, for the series that a record of the WAL will name. What a block has is passed over;
+    /// so is what overlaps an earlier chunk.
+    pub(crate) fn load_chunk(&mut self, entry: LoadedChunk) {
+        let LoadedChunk { series, reference, chunk, .. } = entry;
+        if chunk.maxt < self.min_valid {
+            return;
+        }
+        let mapped = self.loaded.entry(series).or_default();
+        if mapped.last().is_none_or(|last| chunk.mint > last.maxt) {
+            mapped.push(MappedChunk { mint: chunk.mint, maxt: chunk.maxt, reference });
+        }
+    }
+
+    /// Forgets what [`Self::load_chunk`] took: the WAL gives all of it.
+    pub(crate) fn forget_loaded(&mut self) {
+        self.loaded = HashMap::new();
     }
 
     /// A series record of the WAL: creates the series, or makes its reference another name of a known one.
@@ -147,33 +255,50 @@ impl Head {
         let hash = self.hasher.hash(&key);
         let slot = match self.find(hash, &key) {
             Some(slot) => {
+                self.loaded.remove(&reference);
                 if self.series.get(slot as usize).is_some_and(|series| series.reference != reference) {
                     self.retired.entry(reference).or_insert(i64::MIN);
                 }
                 slot
             }
-            None => self.create(reference, hash, labels),
+            None => {
+                let slot = self.create(reference, hash, labels);
+                self.attach(slot, reference);
+                slot
+            }
         };
         self.key = key;
         self.next_ref = self.next_ref.max(reference.saturating_add(1));
         self.replayed.insert(reference, slot);
     }
 
+    /// Gives a new series the chunks that files hold of it.
+    fn attach(&mut self, slot: u32, reference: u64) {
+        let Some(mapped) = self.loaded.remove(&reference) else { return };
+        let (Some(first), Some(last)) = (mapped.first(), mapped.last()) else { return };
+        self.mint = self.mint.min(first.mint.max(self.min_valid));
+        self.maxt = self.maxt.max(last.maxt);
+        self.counters.chunks_created += mapped.len() as u64;
+        if let Some(series) = self.series.get_mut(slot as usize) {
+            series.attach(mapped);
+        }
+    }
+
     /// A sample of the WAL. What a block has or an earlier record gave is passed over. False if no series record
     /// named its series.
-    pub(crate) fn replay_sample(&mut self, sample: SampleEntry) -> bool {
-        let Some(&slot) = self.replayed.get(&sample.reference) else { return false };
-        if sample.t < self.min_valid {
+    pub(crate) fn replay_sample(&mut self, reference: u64, t: i64, value: &Value) -> bool {
+        let Some(&slot) = self.replayed.get(&reference) else { return false };
+        if t < self.min_valid {
             return true;
         }
-        if let Some(expiry) = self.retired.get_mut(&sample.reference) {
-            *expiry = sample.t.max(*expiry);
+        if let Some(expiry) = self.retired.get_mut(&reference) {
+            *expiry = t.max(*expiry);
         }
         let Some(series) = self.series.get_mut(slot as usize) else { return false };
-        if series.last().is_none_or(|(last, _)| sample.t > last) {
-            self.counters.chunks_created += series.push(sample.t, sample.v, self.range);
-            self.mint = self.mint.min(sample.t);
-            self.maxt = self.maxt.max(sample.t);
+        if series.newest().is_none_or(|newest| t > newest) {
+            self.counters.chunks_created += series.push(t, value, self.range);
+            self.mint = self.mint.min(t);
+            self.maxt = self.maxt.max(t);
         }
         true
     }
@@ -181,7 +306,19 @@ impl Head {
     /// Ends the replay: forgets what only it needs, and the series without a sample.
     pub(crate) fn replay_done(&mut self) {
         self.replayed = HashMap::new();
+        self.loaded = HashMap::new();
         self.collect_empty(self.min_valid);
+    }
+
+    /// Whether a slot has the series with this key, which came after the series in slot `previous`, whose canonical
+    /// key is `previous_key`.
+    #[inline]
+    fn is_in(&self, slot: u32, key: &[u8], previous: &Series, previous_key: &[u8]) -> bool {
+        self.series.get(slot as usize).is_some_and(|series| {
+            let text = |symbol| self.symbols.text(symbol);
+            series.reference != 0
+                && series_key::matches_beside(key, &series.labels, previous_key, &previous.labels, text)
+        })
     }
 
     #[inline]
@@ -206,19 +343,21 @@ impl Head {
     fn create(&mut self, reference: u64, hash: u64, labels: &[(&[u8], &[u8])]) -> u32 {
         let symbols = &mut self.symbols;
         let labels = labels.iter().map(|(n, v)| (symbols.acquire(n), symbols.acquire(v))).collect();
-        let slot = match self.vacant.pop() {
-            Some(slot) => slot,
-            None => {
-                self.series.push(Series::default());
-                (self.series.len() - 1) as u32
-            }
-        };
-        if let Some(vacant) = self.series.get_mut(slot as usize) {
-            *vacant = Series::new(reference, hash, labels);
+        let slot = self.series.insert(Series::new(reference, hash, labels));
+        if let Some(series) = self.series.get_mut(slot as usize) {
+            // Series come again in the order in which they came first.
+            series.next = slot + 1;
         }
+        self.budget.add(1);
         let series = &self.series;
         self.by_key.insert_unique(hash, slot, |&s| series.get(s as usize).map_or(0, |series| series.hash));
         self.counters.series_created += 1;
         slot
+    }
+}
+
+impl Drop for Head {
+    fn drop(&mut self) {
+        self.budget.remove(self.series_count() as u64);
     }
 }

@@ -68,6 +68,11 @@ impl Symbols {
         symbol
     }
 
+    /// The symbol of `text`, where something uses it.
+    pub(crate) fn find(&self, text: &[u8]) -> Option<u32> {
+        self.table.find(self.hasher.hash(text), |&symbol| self.text(symbol) == text).copied()
+    }
+
     /// Gives one use back; the last one frees the string.
     pub(crate) fn release(&mut self, symbol: u32) {
         let Some(entry) = self.entries.get_mut(symbol as usize) else { return };

@@ -6,55 +6,59 @@
 //! The postings lists stand back to back in the table's order, the last one right before the table: Thanos derives
 //! the end of each list from the next one's start.
 
-use std::fs::File;
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use crate::encoding::{crc, put_string, put_uvarint, put_varint};
 use crate::error::Error;
+use crate::fs::{File, Fs};
 
 const HEADER: [u8; 5] = [0xba, 0xaa, 0xd7, 0x00, 2];
 /// Series begin at multiples of this; their id is the offset divided by it.
-const SERIES_ALIGN: u64 = 16;
+pub(super) const SERIES_ALIGN: u64 = 16;
+/// Postings are gathered for so many entries at a time at least; each time costs a walk over all series.
+const POSTINGS_PER_WALK_MIN: usize = 1 << 16;
 
-/// Where a chunk is and which times it holds, both inclusive.
+/// Where a chunk is and which times it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ChunkMeta {
-    pub(crate) mint: i64,
-    pub(crate) maxt: i64,
-    pub(crate) reference: u64,
+pub struct ChunkMeta {
+    /// Its first time, milliseconds.
+    pub mint: i64,
+    /// Its last time, milliseconds, inclusive.
+    pub maxt: i64,
+    /// File and offset, see [`crate::block::ChunkReader`].
+    pub reference: u64,
 }
 
 /// An index being written.
 #[derive(Debug)]
 pub(crate) struct IndexWriter {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: BufWriter<Box<dyn File>>,
     offset: u64,
     symbols: Vec<Box<[u8]>>,
     series_start: u64,
-    all: Vec<u32>,
-    /// By name's position in the symbols: value's position and series id.
-    postings: Vec<Vec<(u32, u32)>>,
+    /// Ids of the series as they came.
+    ids: Vec<u32>,
+    /// How many series have a name, by the name's position in the symbols.
+    names: BTreeMap<u32, usize>,
     buffer: Vec<u8>,
 }
 
 impl IndexWriter {
     /// Creates the file and writes the symbols, which are sorted and unique.
-    pub(crate) fn create<'s>(
-        path: &Path,
-        symbols: impl ExactSizeIterator<Item = &'s [u8]> + Clone,
-    ) -> Result<Self, Error> {
-        let file = File::create_new(path).map_err(Error::io("create", path))?;
-        let symbols: Vec<Box<[u8]>> = symbols.map(Box::from).collect();
+    pub(crate) fn create(fs: &dyn Fs, path: &Path, symbols: Vec<Box<[u8]>>) -> Result<Self, Error> {
+        let file = fs.create_new(path).map_err(Error::io("create", path))?;
         let mut writer = Self {
             path: path.to_owned(),
             file: BufWriter::with_capacity(1 << 18, file),
             offset: 0,
-            postings: vec![Vec::new(); symbols.len()],
             symbols,
             series_start: 0,
-            all: Vec::new(),
+            ids: Vec::new(),
+            names: BTreeMap::new(),
             buffer: Vec::new(),
         };
         writer.write(&HEADER)?;
@@ -72,22 +76,23 @@ impl IndexWriter {
         self.write_section(&body)
     }
 
-    /// Adds a series: positions of its names and values in the symbols, alternating, and its chunks in order of
-    /// time. Series come sorted by their labels.
-    pub(crate) fn add_series(&mut self, labels: &[u32], chunks: &[ChunkMeta]) -> Result<(), Error> {
+    /// Adds a series: positions of its names and values in the symbols, and its chunks in order of time. Series
+    /// come sorted by their labels.
+    pub(crate) fn add_series(
+        &mut self,
+        labels: impl ExactSizeIterator<Item = (u32, u32)>,
+        chunks: &[ChunkMeta],
+    ) -> Result<(), Error> {
         self.pad(SERIES_ALIGN)?;
         let id = u32::try_from(self.offset / SERIES_ALIGN)
             .map_err(|_| Error::corrupt(&self.path, self.offset, "more series than an index can address"))?;
         let mut body = std::mem::take(&mut self.buffer);
         body.clear();
-        put_uvarint(&mut body, labels.len() as u64 / 2);
-        for pair in labels.chunks_exact(2) {
-            let &[name, value] = pair else { continue };
+        put_uvarint(&mut body, labels.len() as u64);
+        for (name, value) in labels {
             put_uvarint(&mut body, u64::from(name));
             put_uvarint(&mut body, u64::from(value));
-            if let Some(list) = self.postings.get_mut(name as usize) {
-                list.push((value, id));
-            }
+            *self.names.entry(name).or_default() += 1;
         }
         put_uvarint(&mut body, chunks.len() as u64);
         let mut previous: Option<ChunkMeta> = None;
@@ -106,7 +111,7 @@ impl IndexWriter {
             }
             previous = Some(*chunk);
         }
-        self.all.push(id);
+        self.ids.push(id);
         let mut length = Vec::with_capacity(10);
         put_uvarint(&mut length, body.len() as u64);
         self.write(&length)?;
@@ -117,26 +122,37 @@ impl IndexWriter {
         Ok(())
     }
 
-    /// Writes postings, tables and TOC, and makes the file durable.
-    pub(crate) fn finish(mut self) -> Result<(), Error> {
+    /// Writes postings, tables and TOC, and makes the file durable. `labels` gives, as often as it is called, the
+    /// labels of all series in the order in which they were added.
+    pub(crate) fn finish<I, L>(mut self, labels: impl Fn() -> I) -> Result<(), Error>
+    where
+        I: Iterator<Item = L>,
+        L: Iterator<Item = (u32, u32)>,
+    {
         let series_end = self.offset;
         self.pad(4)?;
         let postings_start = self.offset;
         let mut table = Vec::new();
         let mut entries = 0usize;
 
-        let all = std::mem::take(&mut self.all);
+        let ids = std::mem::take(&mut self.ids);
         self.table_entry(&mut table, &[], &[]);
-        self.write_postings(all.len(), all.iter().copied())?;
+        self.write_postings(ids.len(), ids.iter().copied())?;
         entries += 1;
         let symbols = std::mem::take(&mut self.symbols);
-        for (name, mut list) in symbols.iter().zip(std::mem::take(&mut self.postings)) {
-            // Ids were added in ascending order, and a stable sort keeps them so.
-            list.sort_by_key(|(value, _)| *value);
-            for same in list.chunk_by(|a, b| a.0 == b.0) {
-                let value = same.first().and_then(|(value, _)| symbols.get(*value as usize));
-                self.table_entry(&mut table, name, value.map_or(&[], |v| v));
-                self.write_postings(same.len(), same.iter().map(|(_, id)| *id))?;
+        let text = |position: u32| symbols.get(position as usize).map_or(&[][..], |text| text);
+        for (some, count) in walks(&std::mem::take(&mut self.names), ids.len()) {
+            // Name, value and series id of every label with one of these names.
+            let mut postings: Vec<(u32, u32, u32)> = Vec::with_capacity(count);
+            for (labels, &id) in labels().zip(&ids) {
+                let wanted = labels.filter(|(name, _)| some.contains(name));
+                postings.extend(wanted.map(|(name, value)| (name, value, id)));
+            }
+            postings.sort_unstable();
+            for same in postings.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+                let Some(&(name, value, _)) = same.first() else { continue };
+                self.table_entry(&mut table, text(name), text(value));
+                self.write_postings(same.len(), same.iter().map(|(_, _, id)| *id))?;
                 entries += 1;
             }
         }
@@ -200,5 +216,35 @@ impl IndexWriter {
         self.file.write_all(bytes).map_err(Error::io("write", &self.path))?;
         self.offset += bytes.len() as u64;
         Ok(())
+    }
+}
+
+/// Splits the names into ranges for one walk each, so that what is gathered at once stays about as many entries as
+/// there are series: memory in proportion to the rest of what writing a block needs. Gives each range with its
+/// number of entries.
+fn walks(names: &BTreeMap<u32, usize>, series: usize) -> Vec<(RangeInclusive<u32>, usize)> {
+    let entries_max = series.max(POSTINGS_PER_WALK_MIN);
+    let mut walks: Vec<(RangeInclusive<u32>, usize)> = Vec::new();
+    for (&name, &count) in names {
+        match walks.last_mut() {
+            Some((range, entries)) if *entries + count <= entries_max => {
+                *range = *range.start()..=name;
+                *entries += count;
+            }
+            _ => walks.push((name..=name, count)),
+        }
+    }
+    walks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_gathers_no_more_than_there_are_series_unless_one_name_has_more() {
+        let names = BTreeMap::from([(1, 60_000), (4, 6_000), (5, 5_000), (9, 100_000), (11, 1)]);
+        assert_eq!(walks(&names, 10), [(1..=1, 60_000), (4..=5, 11_000), (9..=9, 100_000), (11..=11, 1)]);
+        assert_eq!(walks(&names, 200_000).len(), 1);
     }
 }

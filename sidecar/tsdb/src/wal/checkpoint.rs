@@ -4,13 +4,16 @@
 //! anything that it replaces is removed.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::reader::SegmentReader;
 use super::segment::SegmentWriter;
 use super::writer::Wal;
 use crate::error::Error;
-use crate::record::{self, Record, SamplesEncoder, SeriesEncoder};
-use crate::{encoding::Truncated, fs, layout};
+use crate::fs::Fs;
+use crate::record::{self, HistogramEntry, Record, SeriesEncoder, ValuesEncoder};
+use crate::sample::Value;
+use crate::{encoding::Truncated, layout};
 
 /// What a checkpoint must keep.
 pub(crate) struct Keep<'a> {
@@ -23,30 +26,36 @@ pub(crate) struct Keep<'a> {
 /// Begins a new segment, and replaces the older two thirds of the finished ones by a checkpoint if there are
 /// enough of them. Returns the index of the last replaced segment.
 pub(crate) fn truncate(
+    fs: &Arc<dyn Fs>,
     wal: &Wal,
     dir: &Path,
     segment_bytes: u64,
     keep: &Keep<'_>,
 ) -> Result<Option<u64>, Error> {
     let active = wal.next_segment()?;
-    let segments = layout::segments(dir).map_err(Error::io("list", dir))?;
+    let segments = layout::segments(fs.as_ref(), dir).map_err(Error::io("list", dir))?;
     let Some(first) = segments.first().map(|(index, _)| *index) else { return Ok(None) };
     let finished = active.saturating_sub(1);
     let last = first + finished.saturating_sub(first) * 2 / 3;
     if last <= first {
         return Ok(None);
     }
-    let old = layout::checkpoints(dir).map_err(Error::io("list", dir))?;
+    let old = layout::checkpoints(fs.as_ref(), dir).map_err(Error::io("list", dir))?;
     let tmp = dir.join(layout::checkpoint_name(last) + layout::TMP);
-    if tmp.exists() {
-        std::fs::remove_dir_all(&tmp).map_err(Error::io("remove", &tmp))?;
+    if fs.is_dir(&tmp) {
+        fs.remove_dir_all(&tmp).map_err(Error::io("remove", &tmp))?;
     }
-    fs::create_dir_durable(&tmp).map_err(Error::io("create", &tmp))?;
-    let mut writer = SegmentWriter::create(&tmp, 0, segment_bytes)?;
-    let mut copy =
-        Copy { writer: &mut writer, keep, series: Default::default(), samples: Default::default() };
+    fs.create_dir_durable(&tmp).map_err(Error::io("create", &tmp))?;
+    let mut writer = SegmentWriter::create(fs, &tmp, 0, segment_bytes)?;
+    let mut copy = Copy {
+        fs: fs.as_ref(),
+        writer: &mut writer,
+        keep,
+        series: Default::default(),
+        values: Default::default(),
+    };
     if let Some((_, path)) = old.last() {
-        for (_, segment) in layout::segments(path).map_err(Error::io("list", path))? {
+        for (_, segment) in layout::segments(fs.as_ref(), path).map_err(Error::io("list", path))? {
             copy.segment(&segment)?;
         }
     }
@@ -55,29 +64,30 @@ pub(crate) fn truncate(
     }
     writer.finish()?;
     let checkpoint = dir.join(layout::checkpoint_name(last));
-    fs::rename_durable(&tmp, &checkpoint).map_err(Error::io("rename", &tmp))?;
+    fs.rename_durable(&tmp, &checkpoint).map_err(Error::io("rename", &tmp))?;
 
     for (_, segment) in segments.iter().take_while(|(index, _)| *index <= last) {
-        std::fs::remove_file(segment).map_err(Error::io("remove", segment))?;
+        fs.remove_file(segment).map_err(Error::io("remove", segment))?;
     }
     for (_, path) in &old {
-        std::fs::remove_dir_all(path).map_err(Error::io("remove", path))?;
+        fs.remove_dir_all(path).map_err(Error::io("remove", path))?;
     }
-    fs::sync_dir(dir).map_err(Error::io("fsync", dir))?;
+    fs.sync_dir(dir).map_err(Error::io("fsync", dir))?;
     Ok(Some(last))
 }
 
 /// Copies what is to be kept, record by record.
 struct Copy<'a> {
+    fs: &'a dyn Fs,
     writer: &'a mut SegmentWriter,
     keep: &'a Keep<'a>,
     series: SeriesEncoder,
-    samples: SamplesEncoder,
+    values: ValuesEncoder,
 }
 
 impl Copy<'_> {
     fn segment(&mut self, path: &Path) -> Result<(), Error> {
-        let mut reader = SegmentReader::open(path)?;
+        let mut reader = SegmentReader::open(self.fs, path)?;
         loop {
             let offset = reader.good_offset();
             let bad = |e: Truncated| Error::corrupt(path, offset, format!("undecodable record: {e}"));
@@ -95,20 +105,39 @@ impl Copy<'_> {
                     for entry in entries {
                         let entry = entry.map_err(bad)?;
                         if entry.t >= self.keep.mint {
-                            self.samples.push(entry.reference, entry.t, entry.v);
+                            self.values.floats.push(entry.reference, entry.t, entry.v);
                         }
                     }
                 }
-                Record::Skipped => {}
-                Record::Unsupported(what) => return Err(Error::Unsupported { path: path.to_owned(), what }),
+                Record::Histograms(entries) => {
+                    for entry in entries {
+                        let HistogramEntry { reference, t, h } = entry.map_err(bad)?;
+                        if t >= self.keep.mint {
+                            self.values.push(reference, t, &Value::Histogram(h));
+                        }
+                    }
+                }
+                Record::FloatHistograms(entries) => {
+                    for entry in entries {
+                        let HistogramEntry { reference, t, h } = entry.map_err(bad)?;
+                        if t >= self.keep.mint {
+                            self.values.push(reference, t, &Value::FloatHistogram(h));
+                        }
+                    }
+                }
+                Record::Tombstones(_)
+                | Record::Exemplars(_)
+                | Record::MmapMarkers(_)
+                | Record::Metadata(_)
+                | Record::Skipped => {}
             }
-            for record in [self.series.bytes(), self.samples.bytes()] {
+            for record in [self.series.bytes()].into_iter().chain(self.values.payloads()) {
                 if !record.is_empty() {
                     self.writer.write(record)?;
                 }
             }
             self.series.clear();
-            self.samples.clear();
+            self.values.clear();
         }
     }
 }

@@ -6,16 +6,22 @@
 
 mod checkpoint;
 mod page;
+mod read_only;
 mod reader;
 mod replay;
 mod segment;
+mod verify;
 mod writer;
 
 pub(crate) use checkpoint::{Keep, truncate};
 
-pub(crate) use replay::{Replayed, replay};
+pub(crate) use read_only::replay_read_only;
+pub(crate) use replay::{Log, Replayed, remove_segments_before, replay, replay_out_of_order};
+#[cfg(any(test, feature = "judge"))]
+pub(crate) use verify::count;
+pub use verify::{WalSummary, verify_wal};
 pub use writer::WalSync;
-pub(crate) use writer::{Position, Wal};
+pub(crate) use writer::{NextSegments, Position, Wal};
 
 #[cfg(test)]
 mod tests;

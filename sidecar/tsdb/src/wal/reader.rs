@@ -3,13 +3,15 @@
 //! A file that does not end on a page boundary is read as if zeros followed. What an error means (a torn tail to
 //! repair, or corruption to refuse) is [`mod@super::replay`]'s to decide.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use ruzstd::decoding::StreamingDecoder;
 
 use super::page::{FIRST, FULL, HEADER, KIND_MASK, LAST, MIDDLE, PAGE, SNAPPY, ZSTD};
 use crate::encoding::crc;
 use crate::error::Error;
+use crate::fs::{File, Fs};
 
 /// The most bytes a record may decompress to: far above what one request can make.
 const RECORD_BYTES_MAX: usize = 512 << 20;
@@ -18,7 +20,7 @@ const RECORD_BYTES_MAX: usize = 512 << 20;
 #[derive(Debug)]
 pub(crate) struct SegmentReader {
     path: PathBuf,
-    file: File,
+    file: Box<dyn File>,
     page: Box<[u8]>,
     /// Bytes of the file in `page`; the rest is zeros.
     filled: usize,
@@ -34,10 +36,10 @@ pub(crate) struct SegmentReader {
 
 impl SegmentReader {
     /// Opens a segment.
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(fs: &dyn Fs, path: &Path) -> Result<Self, Error> {
         Ok(Self {
             path: path.to_owned(),
-            file: File::open(path).map_err(Error::io("open", path))?,
+            file: fs.open(path).map_err(Error::io("open", path))?,
             page: vec![0; PAGE].into_boxed_slice(),
             filled: 0,
             at: PAGE,
@@ -87,7 +89,16 @@ impl SegmentReader {
                 decoded.map_err(|e| self.error(e))?;
                 &self.plain
             }
-            _ => return Err(Error::Unsupported { path: self.path.clone(), what: "zstd-compressed records" }),
+            ZSTD => {
+                self.plain.clear();
+                let decoder = StreamingDecoder::new(self.record.as_slice()).map_err(|e| self.error(e))?;
+                let read = decoder.take(RECORD_BYTES_MAX as u64 + 1).read_to_end(&mut self.plain);
+                if read.map_err(|e| self.error(e))? > RECORD_BYTES_MAX {
+                    return Err(self.error("a record has more bytes than any can have"));
+                }
+                &self.plain
+            }
+            _ => return Err(self.error("a record is compressed twice")),
         };
         self.good = self.page_offset + self.at as u64;
         Ok(Some(payload))
@@ -127,14 +138,8 @@ impl SegmentReader {
 
     fn next_page(&mut self) -> Result<bool, Error> {
         self.page_offset += self.filled as u64;
-        let mut filled = 0;
-        while filled < PAGE {
-            let room = self.page.get_mut(filled..).unwrap_or_default();
-            match self.file.read(room).map_err(Error::io("read", &self.path))? {
-                0 => break,
-                n => filled += n,
-            }
-        }
+        let filled =
+            self.file.read_at(&mut self.page, self.page_offset).map_err(Error::io("read", &self.path))?;
         self.page.get_mut(filled..).unwrap_or_default().fill(0);
         self.filled = filled;
         self.at = 0;

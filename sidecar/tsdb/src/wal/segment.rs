@@ -2,26 +2,31 @@
 //!
 //! Owns files and their durability. Used by the live log and by checkpoints. Every error names the file.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::page::{Framer, SNAPPY};
 use crate::error::Error;
-use crate::{fs, layout};
+use crate::fs::{File, Fs};
+use crate::layout;
+use crate::timing::Timer;
 
 /// Writes framed records into consecutive segments. Nothing is durable before [`SegmentWriter::sync`].
 #[derive(Debug)]
 pub(super) struct SegmentWriter {
+    fs: Arc<dyn Fs>,
     dir: PathBuf,
     path: PathBuf,
-    file: File,
+    file: Box<dyn File>,
     index: u64,
     framer: Framer,
     snappy: snap::raw::Encoder,
     compressed: Vec<u8>,
     /// Framed bytes not yet given to the operating system.
     buffer: Vec<u8>,
+    /// Something was written since the last sync.
+    dirty: bool,
+    syncs: Arc<Timer>,
 }
 
 /// Framed bytes are handed to the operating system at the latest when so many are waiting.
@@ -29,9 +34,15 @@ const BUFFER_BYTES_MAX: usize = 1 << 20;
 
 impl SegmentWriter {
     /// Creates segment `index` in `dir`; it must not exist.
-    pub(super) fn create(dir: &Path, index: u64, segment_bytes: u64) -> Result<Self, Error> {
-        let (path, file) = Self::open(dir, index)?;
+    pub(super) fn create(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        index: u64,
+        segment_bytes: u64,
+    ) -> Result<Self, Error> {
+        let (path, file) = Self::open(fs.as_ref(), dir, index)?;
         Ok(Self {
+            fs: Arc::clone(fs),
             dir: dir.to_owned(),
             path,
             file,
@@ -40,12 +51,19 @@ impl SegmentWriter {
             snappy: snap::raw::Encoder::new(),
             compressed: Vec::new(),
             buffer: Vec::new(),
+            dirty: false,
+            syncs: Arc::default(),
         })
     }
 
-    fn open(dir: &Path, index: u64) -> Result<(PathBuf, File), Error> {
+    /// Times its syncs by `syncs`.
+    pub(super) fn timed(self, syncs: &Arc<Timer>) -> Self {
+        Self { syncs: Arc::clone(syncs), ..self }
+    }
+
+    fn open(fs: &dyn Fs, dir: &Path, index: u64) -> Result<(PathBuf, Box<dyn File>), Error> {
         let path = dir.join(layout::segment_name(index));
-        let file = fs::create_durable(&path).map_err(Error::io("create", &path))?;
+        let file = fs.create_durable(&path).map_err(Error::io("create", &path))?;
         Ok((path, file))
     }
 
@@ -54,8 +72,14 @@ impl SegmentWriter {
         self.index
     }
 
+    /// True if something was written since the last sync.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
     /// Adds one record, compressed where that makes it smaller.
     pub(super) fn write(&mut self, record: &[u8]) -> Result<(), Error> {
+        self.dirty = true;
         let room = snap::raw::max_compress_len(record.len());
         if self.compressed.len() < room {
             self.compressed.resize(room, 0);
@@ -89,13 +113,15 @@ impl SegmentWriter {
     /// Hands all bytes to the operating system and waits until the device has them.
     pub(super) fn sync(&mut self) -> Result<(), Error> {
         self.flush()?;
-        self.file.sync_data().map_err(Error::io("fdatasync", &self.path))
+        self.syncs.time(|| self.file.sync_data()).map_err(Error::io("fdatasync", &self.path))?;
+        self.dirty = false;
+        Ok(())
     }
 
     /// Pads and syncs the open segment and begins the next.
     pub(super) fn next_segment(&mut self) -> Result<(), Error> {
         self.finish()?;
-        let (path, file) = Self::open(&self.dir, self.index + 1)?;
+        let (path, file) = Self::open(self.fs.as_ref(), &self.dir, self.index + 1)?;
         self.index += 1;
         self.path = path;
         self.file = file;

@@ -1,17 +1,20 @@
 //! Framing, rotation and reading, in every alignment to pages and segments.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::page::PAGE;
+use super::page::{Framer, PAGE, ZSTD};
 use super::reader::SegmentReader;
 use super::segment::SegmentWriter;
 use crate::error::Error;
+use crate::fs::{Fs, RealFs};
 use crate::layout;
 
 fn write(dir: &Path, segment_bytes: u64, records: &[Vec<u8>]) -> u64 {
-    let mut writer = SegmentWriter::create(dir, 0, segment_bytes).unwrap();
+    let real: Arc<dyn Fs> = Arc::new(RealFs);
+    let mut writer = SegmentWriter::create(&real, dir, 0, segment_bytes).unwrap();
     for record in records {
         writer.write(record).unwrap();
     }
@@ -20,7 +23,7 @@ fn write(dir: &Path, segment_bytes: u64, records: &[Vec<u8>]) -> u64 {
 }
 
 fn read(path: &Path) -> (Vec<Vec<u8>>, Option<Error>) {
-    let mut reader = SegmentReader::open(path).unwrap();
+    let mut reader = SegmentReader::open(&RealFs, path).unwrap();
     let mut records = Vec::new();
     loop {
         match reader.next_record() {
@@ -114,4 +117,21 @@ fn what_compresses_is_stored_compressed() {
     let path = dir.path().join("00000000");
     assert!(std::fs::metadata(&path).unwrap().len() < 10_000);
     assert_eq!(read(&path).0, records);
+}
+
+#[test]
+fn zstd_is_read() {
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+
+    let dir = tempfile::tempdir().unwrap();
+    let record = vec![7u8; 100_000];
+    let mut framer = Framer::new(1 << 30);
+    let mut bytes = Vec::new();
+    framer.frame(&compress_to_vec(record.as_slice(), CompressionLevel::Fastest), ZSTD, &mut bytes);
+    framer.frame(b"no frame", ZSTD, &mut bytes);
+    let path = dir.path().join("00000000");
+    std::fs::write(&path, bytes).unwrap();
+    let (back, error) = read(&path);
+    assert_eq!(back, [record]);
+    assert!(matches!(error, Some(Error::Corrupt { .. })), "{error:?}");
 }

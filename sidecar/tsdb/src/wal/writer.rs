@@ -1,16 +1,23 @@
-//! The live log with group commit: one write and one fdatasync serve every request that waits.
+//! The live logs of a tenant with group commit: one write and one fdatasync of each serve every request that waits.
+//!
+//! The write-ahead log has the series and what came in order; the write-behind log has what came out of order, so that
+//! Prometheus finds it where it looks for it. Both belong to one commit: the first is durable before the second, whose
+//! samples name series of the first. The write-behind log's files appear with its first record.
 //!
 //! Records are queued while the head is locked, so their order is the order in which the head took them. A
 //! waiting request becomes the leader when nobody is, takes the whole queue, writes and syncs it with no lock
 //! held that an append needs, and wakes the others. A failed write or sync is final: what reached the device is
 //! unknown, so the log stops acknowledging until it is opened again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::segment::SegmentWriter;
 use crate::error::Error;
+use crate::fs::Fs;
+use crate::layout;
+use crate::timing::{Durations, Timer};
 
 /// When an append counts as durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,30 +32,65 @@ pub enum WalSync {
     None,
 }
 
-/// A point in the log: everything queued before it.
+/// The segments that logs begin with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NextSegments {
+    pub(crate) wal: u64,
+    pub(crate) wbl: u64,
+}
+
+/// A point in the logs: everything queued before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position(u64);
 
-/// The log of one tenant.
+/// The logs of one tenant.
 #[derive(Debug)]
 pub(crate) struct Wal {
     sync: WalSync,
     queue: Mutex<Queue>,
     turn: Condvar,
-    segment: Mutex<SegmentWriter>,
+    segments: Mutex<Segments>,
+    wal_syncs: Arc<Timer>,
+    wbl_syncs: Arc<Timer>,
+}
+
+/// The open files of both logs.
+#[derive(Debug)]
+struct Segments {
+    fs: Arc<dyn Fs>,
+    wal: SegmentWriter,
+    wbl: Option<SegmentWriter>,
+    wbl_dir: PathBuf,
+    /// Index of the write-behind log's next segment while none is open.
+    wbl_index: u64,
+    /// The segment of the write-behind log that was asked for last.
+    wbl_first: u64,
+    wbl_syncs: Arc<Timer>,
+    segment_bytes: u64,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    pending: Batch,
-    spare: Batch,
+    pending: Batches,
+    spare: Batches,
     queued: u64,
     written: u64,
     leading: bool,
     closed: bool,
     failed: Option<Arc<Error>>,
+    has_wbl: bool,
+    wbl_first: u64,
     segment: u64,
     offset: u64,
+}
+
+/// What waits for each log.
+#[derive(Debug, Default)]
+struct Batches {
+    wal: Batch,
+    wbl: Batch,
+    /// Before so many records of `wbl` a new segment of that log begins.
+    wbl_segment_at: Option<usize>,
 }
 
 /// Records back to back.
@@ -60,8 +102,10 @@ struct Batch {
 
 impl Batch {
     fn push(&mut self, record: &[u8]) {
-        self.bytes.extend_from_slice(record);
-        self.ends.push(self.bytes.len());
+        if !record.is_empty() {
+            self.bytes.extend_from_slice(record);
+            self.ends.push(self.bytes.len());
+        }
     }
 
     fn records(&self) -> impl Iterator<Item = &[u8]> {
@@ -77,26 +121,75 @@ impl Batch {
 }
 
 impl Wal {
-    /// Begins segment `index`, which must not exist.
-    pub(crate) fn create(dir: &Path, index: u64, segment_bytes: u64, sync: WalSync) -> Result<Self, Error> {
-        let segment = SegmentWriter::create(dir, index, segment_bytes)?;
+    /// Begins segment `next.wal` of the write-ahead log in the tenant's directory `dir`, and later segment `next.wbl`
+    /// of the write-behind log; neither may exist.
+    pub(crate) fn create(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        next: NextSegments,
+        segment_bytes: u64,
+        sync: WalSync,
+    ) -> Result<Self, Error> {
+        let (wal_syncs, wbl_syncs) = (Arc::default(), Arc::default());
+        let wal =
+            SegmentWriter::create(fs, &dir.join(layout::WAL), next.wal, segment_bytes)?.timed(&wal_syncs);
+        let segments = Segments {
+            fs: Arc::clone(fs),
+            wal,
+            wbl: None,
+            wbl_dir: dir.join(layout::WBL),
+            wbl_index: next.wbl,
+            wbl_first: next.wbl,
+            wbl_syncs: Arc::clone(&wbl_syncs),
+            segment_bytes,
+        };
         Ok(Self {
             sync,
-            queue: Mutex::new(Queue { segment: index, ..Queue::default() }),
+            queue: Mutex::new(Queue { segment: next.wal, has_wbl: next.wbl > 0, ..Queue::default() }),
             turn: Condvar::new(),
-            segment: Mutex::new(segment),
+            segments: Mutex::new(segments),
+            wal_syncs,
+            wbl_syncs,
         })
     }
 
-    /// Queues records in this order and tells what to wait for. Empty records are passed over: the position then
-    /// covers all that was queued before, so that an exact duplicate waits for the first copy's durability.
-    pub(crate) fn queue(&self, records: [&[u8]; 2]) -> Position {
+    /// Queues records of both logs in this order and tells what to wait for. Empty records are passed over: the
+    /// position then covers all that was queued before, so that an exact duplicate waits for the first copy's
+    /// durability.
+    pub(crate) fn queue<'r>(
+        &self,
+        wal: impl IntoIterator<Item = &'r [u8]>,
+        wbl: impl IntoIterator<Item = &'r [u8]>,
+    ) -> Position {
         let mut queue = self.lock();
-        for record in records.into_iter().filter(|r| !r.is_empty()) {
-            queue.pending.push(record);
-            queue.queued += 1;
-        }
+        let before = queue.pending.wal.ends.len() + queue.pending.wbl.ends.len();
+        wal.into_iter().for_each(|record| queue.pending.wal.push(record));
+        wbl.into_iter().for_each(|record| queue.pending.wbl.push(record));
+        let after = queue.pending.wal.ends.len() + queue.pending.wbl.ends.len();
+        queue.has_wbl |= !queue.pending.wbl.ends.is_empty();
+        queue.queued += (after - before) as u64;
         Position(queue.queued)
+    }
+
+    /// Queues a new segment of the write-behind log that begins with these records; what was queued before is in older
+    /// ones. Once it was waited for, and synced, [`Self::wbl_first`] tells the segment.
+    pub(crate) fn queue_wbl_segment(&self, records: &[Vec<u8>]) -> Position {
+        let mut queue = self.lock();
+        queue.pending.wbl_segment_at = Some(queue.pending.wbl.ends.len());
+        queue.has_wbl = !records.is_empty();
+        records.iter().for_each(|record| queue.pending.wbl.push(record));
+        queue.queued += 1;
+        Position(queue.queued)
+    }
+
+    /// The segment that the last [`Self::queue_wbl_segment`] began.
+    pub(crate) fn wbl_first(&self) -> u64 {
+        self.lock().wbl_first
+    }
+
+    /// True if the write-behind log holds something.
+    pub(crate) fn has_wbl(&self) -> bool {
+        self.lock().has_wbl
     }
 
     /// Fails once the log is closed or a write has failed.
@@ -118,27 +211,30 @@ impl Wal {
                 queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            queue = self.lead(queue, |segment| match self.sync {
-                WalSync::Group => segment.sync(),
-                WalSync::Interval(_) | WalSync::None => segment.flush(),
+            queue = self.lead(queue, |segments| match self.sync {
+                WalSync::Group => segments.sync(),
+                WalSync::Interval(_) | WalSync::None => segments.flush(),
             })?;
         }
     }
 
     /// Writes and syncs everything queued so far, whatever [`WalSync`] says.
     pub(crate) fn sync(&self) -> Result<(), Error> {
-        self.exclusive(SegmentWriter::sync)
+        self.exclusive(Segments::sync)
     }
 
     /// Writes everything queued so far, finishes the open segment and begins the next; returns its index.
     pub(crate) fn next_segment(&self) -> Result<u64, Error> {
-        self.exclusive(SegmentWriter::next_segment)?;
+        self.exclusive(|segments| segments.wal.next_segment())?;
         Ok(self.lock().segment)
     }
 
     /// Writes everything queued so far, pads and syncs. Later appends fail.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        self.exclusive(SegmentWriter::finish)?;
+        self.exclusive(|segments| {
+            segments.wal.finish()?;
+            segments.wbl.as_mut().map_or(Ok(()), SegmentWriter::finish)
+        })?;
         self.lock().closed = true;
         Ok(())
     }
@@ -149,7 +245,12 @@ impl Wal {
         (queue.segment, queue.offset)
     }
 
-    fn exclusive(&self, then: impl FnOnce(&mut SegmentWriter) -> Result<(), Error>) -> Result<(), Error> {
+    /// How long the syncs of the write-ahead and of the write-behind log took.
+    pub(crate) fn syncs(&self) -> [Durations; 2] {
+        [self.wal_syncs.durations(), self.wbl_syncs.durations()]
+    }
+
+    fn exclusive(&self, then: impl FnOnce(&mut Segments) -> Result<(), Error>) -> Result<(), Error> {
         let mut queue = self.lock();
         while queue.leading {
             queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -162,7 +263,7 @@ impl Wal {
     fn lead<'a>(
         &'a self,
         mut queue: MutexGuard<'a, Queue>,
-        then: impl FnOnce(&mut SegmentWriter) -> Result<(), Error>,
+        then: impl FnOnce(&mut Segments) -> Result<(), Error>,
     ) -> Result<MutexGuard<'a, Queue>, Error> {
         queue.leading = true;
         let spare = std::mem::take(&mut queue.spare);
@@ -170,21 +271,24 @@ impl Wal {
         let target = queue.queued;
         drop(queue);
 
-        let mut segment = self.segment.lock().unwrap_or_else(PoisonError::into_inner);
-        let (index_before, offset_before) = (segment.index(), segment.offset());
-        let result =
-            batch.records().try_for_each(|record| segment.write(record)).and_then(|()| then(&mut segment));
-        let (index, offset) = (segment.index(), segment.offset());
-        if result.is_err() && index == index_before {
-            segment.take_back(offset_before);
+        let mut segments = self.segments.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = segments.ends();
+        let result = segments.write(&batch).and_then(|()| then(&mut segments));
+        if result.is_err() {
+            segments.take_back(before);
         }
-        drop(segment);
-        batch.clear();
+        let (index, offset) = (segments.wal.index(), segments.wal.offset());
+        let wbl_first = segments.wbl_first;
+        drop(segments);
+        batch.wal.clear();
+        batch.wbl.clear();
+        batch.wbl_segment_at = None;
 
         let mut queue = self.lock();
         queue.leading = false;
         queue.spare = batch;
         (queue.segment, queue.offset) = (index, offset);
+        queue.wbl_first = wbl_first;
         match &result {
             Ok(()) => queue.written = target,
             Err(e) => queue.failed = Some(Arc::new(e.clone())),
@@ -195,6 +299,83 @@ impl Wal {
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Index and offset of the end of a log.
+type End = (u64, u64);
+
+impl Segments {
+    fn write(&mut self, batches: &Batches) -> Result<(), Error> {
+        batches.wal.records().try_for_each(|record| self.wal.write(record))?;
+        for (position, record) in batches.wbl.records().enumerate() {
+            if batches.wbl_segment_at == Some(position) {
+                self.end_wbl()?;
+            }
+            self.wbl()?.write(record)?;
+        }
+        if batches.wbl_segment_at == Some(batches.wbl.ends.len()) {
+            self.end_wbl()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the write-behind log's segment, if one is open; the next record begins another.
+    fn end_wbl(&mut self) -> Result<(), Error> {
+        if let Some(wbl) = &mut self.wbl {
+            wbl.finish()?;
+            self.wbl_index = wbl.index() + 1;
+            self.wbl = None;
+        }
+        self.wbl_first = self.wbl_index;
+        Ok(())
+    }
+
+    /// The write-behind log, begun if it is not.
+    fn wbl(&mut self) -> Result<&mut SegmentWriter, Error> {
+        match &mut self.wbl {
+            Some(wbl) => Ok(wbl),
+            none => {
+                self.fs.create_dir_durable(&self.wbl_dir).map_err(Error::io("create", &self.wbl_dir))?;
+                let wbl = SegmentWriter::create(&self.fs, &self.wbl_dir, self.wbl_index, self.segment_bytes)?;
+                Ok(none.insert(wbl.timed(&self.wbl_syncs)))
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.wal.flush()?;
+        self.wbl.as_mut().map_or(Ok(()), SegmentWriter::flush)
+    }
+
+    /// Syncs the write-ahead log, then the other one, where there is something to sync.
+    fn sync(&mut self) -> Result<(), Error> {
+        for log in [Some(&mut self.wal), self.wbl.as_mut()].into_iter().flatten().filter(|log| log.is_dirty())
+        {
+            log.sync()?;
+        }
+        Ok(())
+    }
+
+    fn ends(&self) -> (End, Option<End>) {
+        let end = |segment: &SegmentWriter| (segment.index(), segment.offset());
+        (end(&self.wal), self.wbl.as_ref().map(end))
+    }
+
+    /// Takes back what a failed commit left behind these ends, as far as it is in the segments that were open then.
+    fn take_back(&mut self, (wal, wbl): (End, Option<End>)) {
+        let wbl = self.wbl.as_mut().map(|segment| (segment, wbl));
+        for (segment, (index, offset)) in
+            [(&mut self.wal, wal)].into_iter().chain(wbl.map(|(segment, end)| {
+                // A log that the failed commit began goes as a whole.
+                let end = end.unwrap_or((segment.index(), 0));
+                (segment, end)
+            }))
+        {
+            if segment.index() == index {
+                segment.take_back(offset);
+            }
+        }
     }
 }
 

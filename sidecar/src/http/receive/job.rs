@@ -1,0 +1,78 @@
+//! What is done with a body on the blocking pool: decompressed, held against the tenant's limits, appended.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use ringside_proto::limits::ContentLimits;
+use ringside_proto::ringside::Reason;
+use ringside_tsdb::Tsdb;
+
+use crate::append::{self, Checked, Contents, Outcome};
+use crate::cardinality::Cardinalities;
+use crate::error::WriteError;
+use crate::limits::{Limits, RequestLimit, Reservation, TenantLimits};
+use crate::snappy::{BufferPool, Decoded};
+use crate::tenant_id::TenantId;
+
+/// Longest metric name that an answer repeats, in characters.
+const ECHO_CHARS_MAX: usize = 200;
+
+/// One request at work, with what it holds.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) tenant: TenantId,
+    pub(super) limits: Arc<Limits>,
+    pub(super) tenant_limits: TenantLimits,
+    /// What the filter handed on.
+    pub(super) handed: ContentLimits,
+    pub(super) cardinalities: Arc<Cardinalities>,
+    pub(super) buffers: BufferPool,
+    /// The body's bytes, given back when the job is done.
+    pub(super) _reservation: Reservation,
+}
+
+impl Job {
+    pub(super) fn decompress(&self, body: &Bytes) -> Result<Decoded, WriteError> {
+        self.buffers.decompress(body)
+    }
+
+    /// Judges a decompressed body. The second time, after its tenant was created, finds nothing new.
+    pub(super) fn check<'b>(&self, decoded: &'b Decoded) -> Result<Checked<'b>, WriteError> {
+        let mut checked = append::check(decoded)?;
+        checked.limits = self.handed;
+        let (series, samples) = (u64::from(checked.contents.series), checked.contents.samples);
+        for (limit, got, max) in [
+            (RequestLimit::Series, series, self.tenant_limits.series_max),
+            (RequestLimit::Series, series, self.handed.series_per_request.unwrap_or(0)),
+            (RequestLimit::Samples, samples, self.tenant_limits.samples_max),
+        ] {
+            self.limits.check(&self.tenant, limit, got, max)?;
+        }
+        Ok(checked)
+    }
+
+    /// Appends what [`check`](Self::check) passed.
+    pub(super) fn append(&self, body: Checked<'_>, tsdb: &Tsdb) -> Result<(Contents, Outcome), WriteError> {
+        let contents = body.contents;
+        if contents.series == 0 {
+            return Ok((contents, Outcome::default()));
+        }
+        let mut outcome = append::append(body, tsdb)?;
+        if outcome.worst == Some(Reason::Limit) {
+            let hint = self.where_series_are(tsdb);
+            outcome.first.get_or_insert_default().push_str(&hint);
+        }
+        Ok((contents, outcome))
+    }
+
+    /// For whoever has too many series: how many, and the metric that has most of them.
+    fn where_series_are(&self, tsdb: &Tsdb) -> String {
+        let series = tsdb.stats().series;
+        let mut text = format!("; tenant {} has {series} series", self.tenant);
+        if let Some(largest) = self.cardinalities.largest_metric(&self.tenant, tsdb) {
+            let name: String = largest.name.chars().take(ECHO_CHARS_MAX).collect();
+            text.push_str(&format!(", most of them ({}) of metric {name}", largest.value));
+        }
+        text
+    }
+}

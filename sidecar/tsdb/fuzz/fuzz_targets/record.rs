@@ -1,0 +1,5 @@
+//! `cargo +nightly fuzz run record`, in `sidecar/tsdb/`. What is asked of the reader stands in `ringside_tsdb::judge`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringside_tsdb::judge::record(bytes));

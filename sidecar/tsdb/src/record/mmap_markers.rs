@@ -1,0 +1,66 @@
+//! Records of the WBL that say which out-of-order chunk of a series was written to a head chunk file: the samples
+//! before the marker are in it.
+
+use super::{KEPT_BYTES_MAX, MMAP_MARKERS};
+use crate::encoding::{Decoder, Truncated};
+
+/// One written chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MmapMarkerEntry {
+    /// The series' reference.
+    pub(crate) reference: u64,
+    /// Where the chunk is: file number << 32 | offset.
+    pub(crate) chunk: u64,
+}
+
+/// Iterates over a record of markers.
+#[derive(Debug)]
+pub(crate) struct MmapMarkerRecords<'a> {
+    body: Decoder<'a>,
+}
+
+impl<'a> MmapMarkerRecords<'a> {
+    pub(super) fn new(body: Decoder<'a>) -> Self {
+        Self { body }
+    }
+
+    fn entry(&mut self) -> Result<MmapMarkerEntry, Truncated> {
+        Ok(MmapMarkerEntry { reference: self.body.be64()?, chunk: self.body.be64()? })
+    }
+}
+
+impl Iterator for MmapMarkerRecords<'_> {
+    type Item = Result<MmapMarkerEntry, Truncated>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        (!self.body.is_empty()).then(|| self.entry())
+    }
+}
+
+/// Builds one record of markers; empty until the first.
+#[derive(Debug, Default)]
+pub(crate) struct MmapMarkersEncoder {
+    bytes: Vec<u8>,
+}
+
+impl MmapMarkersEncoder {
+    /// Adds a written chunk.
+    pub(crate) fn push(&mut self, entry: MmapMarkerEntry) {
+        if self.bytes.is_empty() {
+            self.bytes.push(MMAP_MARKERS);
+        }
+        self.bytes.extend_from_slice(&entry.reference.to_be_bytes());
+        self.bytes.extend_from_slice(&entry.chunk.to_be_bytes());
+    }
+
+    /// The payload; empty when nothing was added.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Starts anew and keeps the memory that a usual request needs.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
+    }
+}

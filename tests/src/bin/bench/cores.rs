@@ -1,0 +1,31 @@
+//! Which core works for whom: the measured system has one for itself, the generator the other. Threads and
+//! children inherit a pin, so this process pins itself before it starts any.
+
+use anyhow::{Result, ensure};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// The core of the measured system.
+pub(crate) const SYSTEM: usize = 0;
+/// The core of the generator.
+const GENERATOR: usize = 1;
+
+/// Binds the calling thread, and what it starts, to the generator's core.
+pub(crate) fn pin_generator() -> Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    ensure!(allowed.is_set(SYSTEM) && allowed.is_set(GENERATOR), "cores {SYSTEM} and {GENERATOR} are needed");
+    set(&[GENERATOR])
+}
+
+/// Lets the calling thread use both cores, for work while nothing is measured.
+pub(crate) fn unpin() -> Result<()> {
+    set(&[SYSTEM, GENERATOR])
+}
+
+/// How many cores [`unpin`] gives.
+pub(crate) const COUNT: usize = 2;
+
+fn set(cores: &[usize]) -> Result<()> {
+    let mut set = CpuSet::new();
+    cores.iter().for_each(|core| set.set(*core));
+    Ok(sched_setaffinity(None, &set)?)
+}
