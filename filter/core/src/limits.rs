@@ -1,4 +1,5 @@
-//! What a tenant may send: read from Envoy's metadata, or else from the plugin configuration.
+//! What a tenant may send: read from Envoy's metadata, or else from the plugin configuration, where a tenant may have
+//! limits of its own.
 //!
 //! Owns the names and bounds of limits. How a rate is kept is `rate`'s, what a body may hold is judged by
 //! `ringside_proto::limits`.
@@ -15,6 +16,35 @@ use crate::tenant::{Lookup, Place};
 
 /// The largest value of a limit: what metadata's numbers hold exactly.
 const VALUE_MAX: u64 = 1 << 53;
+
+/// A limit that was hit, by the name that statistics have for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Samples per second.
+    Rate,
+    /// Bytes of a body.
+    BodyBytes,
+    /// Series of a request.
+    Series,
+    /// The number or the length of labels.
+    Labels,
+    /// What may be under way in one worker.
+    InFlight,
+}
+
+impl Limit {
+    pub const ALL: [Self; 5] = [Self::Rate, Self::BodyBytes, Self::Series, Self::Labels, Self::InFlight];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::BodyBytes => "body_bytes",
+            Self::Series => "series",
+            Self::Labels => "labels",
+            Self::InFlight => "in_flight",
+        }
+    }
+}
 
 /// The limits of one tenant. What is `None` is not limited here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,14 +84,14 @@ pub enum LimitsError {
     BurstAlone,
 }
 
-/// Chooses the limits of a request: the first place whose metadata has some, or else the default.
+/// Chooses the limits of a request: the first place whose metadata has some, or else the configured ones.
 pub fn choose(
-    default: &Limits,
+    configured: &Limits,
     lookup: impl Fn(Lookup<'_>) -> Option<Vec<u8>>,
 ) -> Result<Limits, LimitsError> {
     let found =
         Place::ALL.into_iter().find_map(|place| Some((place, lookup(Lookup::Metadata(place, "limits"))?)));
-    let Some((place, pairs)) = found else { return Ok(*default) };
+    let Some((place, pairs)) = found else { return Ok(*configured) };
     let pairs = entries(&pairs).map_err(|Unreadable| LimitsError::NoStruct { place })?;
     let mut raw = RawLimits::default();
     for (name, value) in pairs {

@@ -81,6 +81,14 @@ pub struct Plan {
     pub refused: Option<RefusedHere>,
 }
 
+impl Plan {
+    /// How many series the request has, where the body was looked into.
+    pub fn series(&self) -> Option<u64> {
+        let refused = self.refused.as_ref().map_or(0, |refused| refused.series);
+        (self.form == Form::Split).then(|| self.layout.series() + refused)
+    }
+}
+
 /// The form of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
