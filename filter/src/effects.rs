@@ -100,6 +100,7 @@ impl Worker {
                     }
                 }
                 Effect::Drained => {
+                    self.show();
                     let _ = hostcalls::set_effective_context(self.root_id);
                     let _ = hostcalls::done();
                 }
