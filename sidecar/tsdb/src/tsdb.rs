@@ -13,7 +13,7 @@ use crate::block::{self, Meta};
 use crate::chunks_head::{self, HeadChunks};
 use crate::error::Error;
 use crate::fs::{Fs, RealFs};
-use crate::head::{self, Appender, Cardinality, Count, Counters, Head};
+use crate::head::{self, Appender, Cardinality, Count, Counters, Exemplar, Head, Metadata};
 use crate::limits::{Limits, SeriesBudget};
 use crate::retention::{self, Bounds, DiskUsage, Removed};
 use crate::timing::Durations;
@@ -41,6 +41,8 @@ pub struct Options {
     /// milliseconds; 0 refuses all. Up to half a block's range such samples go into the block of their range; beyond,
     /// those that come too late for it get an overlapping block. Default 10 min.
     pub out_of_order_window_ms: i64,
+    /// How many exemplars are kept, the oldest going for each new one. 0, the default, keeps none.
+    pub exemplars_max: usize,
     /// Counts and bounds the series of all storages that share it.
     pub series_budget: Arc<SeriesBudget>,
     /// Where the files are. Default the machine's file system.
@@ -57,6 +59,7 @@ impl Default for Options {
             retention_bytes: 0,
             future_window_ms: 10 * 60 * 1000,
             out_of_order_window_ms: 10 * 60 * 1000,
+            exemplars_max: 0,
             series_budget: Arc::default(),
             fs: Arc::new(RealFs),
         }
@@ -73,6 +76,10 @@ pub struct Stats {
     pub chunks: u64,
     /// Oldest and newest time in the head, milliseconds; `None` while it is empty.
     pub head_time_range: Option<(i64, i64)>,
+    /// Exemplars in memory.
+    pub exemplars: u64,
+    /// Series that have any.
+    pub series_with_exemplars: u64,
     /// Bytes of label strings in the head.
     pub symbol_bytes: u64,
     /// Totals since the tenant was opened.
@@ -154,6 +161,7 @@ impl Tsdb {
             options.out_of_order_window_ms,
             Arc::clone(&options.series_budget),
         );
+        head.set_exemplars_max(options.exemplars_max);
         let chunks_dir = dir.join(layout::CHUNKS_HEAD);
         // Prometheus keeps samples out of order in such files too. They move to the write-behind log, and the WAL gives
         // the rest.
@@ -297,6 +305,22 @@ impl Tsdb {
         head::largest_metric(&self.head).ok().flatten()
     }
 
+    /// The exemplars that are kept, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Broken`].
+    pub fn exemplars(&self) -> Result<Vec<Exemplar>, Error> {
+        Ok(lock(&self.head)?.exemplars())
+    }
+
+    /// What senders said of the metrics in the head, by metric name.
+    ///
+    /// # Errors
+    /// [`Error::Broken`].
+    pub fn metadata(&self) -> Result<Vec<Metadata>, Error> {
+        Ok(lock(&self.head)?.metadata())
+    }
+
     /// Makes everything appended so far durable; for [`WalSync::Interval`].
     pub fn sync(&self) -> Result<(), Error> {
         self.wal.sync()
@@ -343,6 +367,7 @@ impl Tsdb {
             stats.series = head.series_count() as u64;
             stats.counters = head.counters();
             stats.chunks = stats.counters.chunks_created.saturating_sub(stats.counters.chunks_removed);
+            (stats.exemplars, stats.series_with_exemplars) = head.exemplar_counts();
             stats.head_time_range = head.time_range();
             stats.symbol_bytes = head.symbols().bytes() as u64;
         }

@@ -59,6 +59,7 @@ impl Head {
         self.retired.retain(|_, expiry| *expiry >= mint);
         self.series.shrink();
         self.forget_out_of_order();
+        self.metrics.forget_unused(&mut self.symbols);
     }
 
     /// Removes every series without a sample.
@@ -87,6 +88,7 @@ impl Head {
             self.symbols.release(name);
             self.symbols.release(value);
         }
+        self.exemplars.forget(series.reference);
         self.retired.insert(series.reference, expiry);
         self.counters.series_removed += 1;
     }

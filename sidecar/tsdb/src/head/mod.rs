@@ -5,8 +5,10 @@
 
 mod append;
 mod cardinality;
+mod exemplars;
 mod gc;
 mod late;
+mod metadata;
 mod mmap;
 mod ooo;
 mod open_chunk;
@@ -24,9 +26,13 @@ use hashbrown::HashTable;
 pub use append::{Appender, Pending, Scan, SeriesRef};
 pub use cardinality::{Cardinality, Count};
 pub(crate) use cardinality::{cardinality, largest_metric};
+pub use exemplars::Exemplar;
+use exemplars::Exemplars;
 pub(crate) use gc::SLOTS_PER_STEP;
 use late::Late;
 pub(crate) use late::LateSamples;
+pub use metadata::Metadata;
+use metadata::Metrics;
 pub(crate) use open_chunk::{encode, range_end};
 use records::Records;
 pub(crate) use series::{Before, Series};
@@ -59,6 +65,12 @@ pub struct Counters {
     pub out_of_bounds: u64,
     /// Samples refused because they are older than the window for samples out of order.
     pub too_old: u64,
+    /// Exemplars kept, exact duplicates not among them.
+    pub exemplars_appended: u64,
+    /// Exemplars passed over, because none are kept or their series has no sample.
+    pub exemplars_dropped: u64,
+    /// Exemplars refused.
+    pub exemplars_refused: u64,
     /// Series refused by a bound on labels or on the number of series.
     pub series_refused: u64,
     /// Series created.
@@ -103,6 +115,8 @@ pub(crate) struct Head {
     /// Samples before this time are late: their range is in a block, or about to be.
     sealed: i64,
     late: Late,
+    exemplars: Exemplars,
+    metrics: Metrics,
     limits: Limits,
     budget: Arc<SeriesBudget>,
     counters: Counters,
@@ -134,6 +148,8 @@ impl Head {
             window,
             sealed: min_valid,
             late: Late::default(),
+            exemplars: Exemplars::default(),
+            metrics: Metrics::default(),
             limits: Limits::default(),
             budget,
             counters: Counters::default(),

@@ -170,11 +170,17 @@ pub(super) fn replay_segment(
                     replay(reference, t, Value::FloatHistogram(h));
                 }
             }
-            Record::Tombstones(_)
-            | Record::Exemplars(_)
-            | Record::MmapMarkers(_)
-            | Record::Metadata(_)
-            | Record::Skipped => {}
+            Record::Exemplars(entries) => {
+                for entry in entries {
+                    head.replay_exemplar(&entry.map_err(bad)?);
+                }
+            }
+            Record::Metadata(entries) => {
+                for entry in entries {
+                    head.replay_metadata(&entry.map_err(bad)?);
+                }
+            }
+            Record::Tombstones(_) | Record::MmapMarkers(_) | Record::Skipped => {}
         }
     }
 }
