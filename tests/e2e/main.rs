@@ -2,6 +2,7 @@
 //! so that it links once; a module for each promise, its topology in its opening comment.
 
 mod bucket_outage;
+mod edge;
 mod garbage;
 mod kill_one;
 mod kill_two;

@@ -16,6 +16,7 @@ pub mod oracle;
 pub mod ports;
 pub mod process;
 pub mod prometheus;
+pub mod receiver;
 pub mod s3;
 pub mod scratch;
 pub mod sidecar;

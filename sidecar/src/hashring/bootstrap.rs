@@ -7,9 +7,12 @@ use clap::ValueEnum;
 use ringside_proto::WRITE_PATHS;
 use ringside_proto::settings::late_write_timeout_ms;
 
+use super::edge::Edge;
 use super::limits::Limits;
 
 const BOOTSTRAP: &str = include_str!("templates/bootstrap.yaml");
+const VIRTUAL_HOST: &str = include_str!("templates/virtual_host.yaml");
+const ROUTES: &str = include_str!("templates/routes.yaml");
 const WRITE_ROUTE: &str = include_str!("templates/write_route.yaml");
 const CLUSTER: &str = include_str!("templates/cluster.yaml");
 const DNS: &str = include_str!("templates/dns.yaml");
@@ -32,8 +35,12 @@ pub(super) const FILTER_NAME: &str = "filter.yaml";
 
 /// Where the plugin's configuration stands in [`FILTER`].
 const PLUGIN_INDENT: usize = 6;
-/// Where the filter stands in [`BOOTSTRAP`].
+/// Where things stand in [`BOOTSTRAP`].
 const FILTER_INDENT: usize = 12;
+const VIRTUAL_HOST_INDENT: usize = 12;
+const HTTP_FILTER_INDENT: usize = 10;
+const FILTER_CHAIN_INDENT: usize = 6;
+const CLUSTER_INDENT: usize = 2;
 
 /// What a cluster of a file needs and one of the bootstrap does not.
 const CLUSTER_KIND: &str = "\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster\n    ";
@@ -67,6 +74,7 @@ pub(super) struct Bootstrap {
     pub(super) access_log: Option<String>,
     /// The directory, as Envoy sees it, that it discovers the clusters and the filter from.
     pub(super) discovery: Option<String>,
+    pub(super) edge: Edge,
 }
 
 /// What stands behind the ring's addresses.
@@ -109,10 +117,8 @@ pub(super) struct Upstream {
 
 impl Bootstrap {
     /// The bootstrap as YAML.
-    pub(super) fn render(&self) -> String {
+    pub(super) fn render(&self) -> anyhow::Result<String> {
         let buffer_bytes = (self.plugin.body_bytes_max + BUFFER_SLACK_BYTES).to_string();
-        let route = |path: &&str| fill(WRITE_ROUTE, &[("path", path), ("buffer_bytes", &buffer_bytes)]);
-        let routes: String = WRITE_PATHS.iter().map(route).collect();
         let access_log = self.access_log.as_deref();
         let access_log =
             access_log.map_or_else(String::new, |path| fill(ACCESS_LOG, &[("path", &quoted(path))]));
@@ -130,6 +136,7 @@ impl Bootstrap {
                 (fill(DISCOVERY, &values), fill(FILTER_DISCOVERY, &values), String::new())
             }
         };
+        let further = lines(&self.edge.clusters()?, CLUSTER_INDENT);
         let bootstrap = fill(
             BOOTSTRAP,
             &[
@@ -143,13 +150,16 @@ impl Bootstrap {
                 ("access_log", &access_log),
                 ("discovery", &discovery),
                 ("filter", &indented(&filter, FILTER_INDENT)),
-                ("write_routes", routes.trim_end()),
+                ("http_filters", &lines(&self.edge.http_filters()?, HTTP_FILTER_INDENT)),
+                ("virtual_hosts", &indented(&self.virtual_hosts(&buffer_bytes)?, VIRTUAL_HOST_INDENT)),
+                ("transport_socket", &lines(&self.edge.transport_socket()?, FILTER_CHAIN_INDENT)),
                 ("statistics_listener", &listener),
                 ("statistics_cluster", &cluster),
                 ("clusters", &clusters),
+                ("further_clusters", &further),
             ],
         );
-        format!("{}\n", bootstrap.trim_end())
+        Ok(format!("{}\n", bootstrap.trim_end()))
     }
 
     /// The file that Envoy discovers the clusters from: those of the ring, and others that are still in use.
@@ -180,6 +190,14 @@ impl Bootstrap {
             socket(STATISTICS_LISTENER, statistics.ip(), statistics.port()),
             socket(STATISTICS_CLUSTER, admin, self.admin.port()),
         )
+    }
+
+    fn virtual_hosts(&self, buffer_bytes: &str) -> anyhow::Result<String> {
+        let route = |path: &&str| fill(WRITE_ROUTE, &[("path", path), ("buffer_bytes", buffer_bytes)]);
+        let routes: String = WRITE_PATHS.iter().map(route).collect();
+        let routes = fill(ROUTES, &[("write_routes", routes.trim_end())]);
+        let hosts = self.edge.virtual_hosts(&routes)?;
+        Ok(hosts.unwrap_or_else(|| [VIRTUAL_HOST, &routes].concat()))
     }
 
     /// The first cluster has the settings in full, the others refer to them.
@@ -279,6 +297,11 @@ fn seconds(ms: u64) -> String {
         (seconds, 0) => format!("{seconds}s"),
         (seconds, ms) => format!("{seconds}.{ms:03}s"),
     }
+}
+
+/// Text whose every line ends, or none at all, further in.
+fn lines(text: &str, by: usize) -> String {
+    if text.is_empty() { String::new() } else { indented(text, by) + "\n" }
 }
 
 /// Every line that is not empty, further in.

@@ -6,6 +6,7 @@
 
 mod bootstrap;
 mod check;
+mod edge;
 mod limits;
 mod render;
 mod shift;

@@ -13,6 +13,7 @@ use ringside_proto::settings::{BODY_BYTES, REPLICATION_FACTOR, TIMEOUT_MS, is_he
 use ringside_proto::{DECODED_BYTES_MAX, tenant};
 
 use super::bootstrap::{Bootstrap, CLUSTERS_NAME, FILTER_NAME, Plugin, Upstream, UpstreamKind};
+use super::edge::Edge;
 use super::limits::Limits;
 use super::{parse, read};
 
@@ -44,6 +45,9 @@ pub(crate) struct RenderFlags {
     /// Where Envoy writes a line for each request, with tenant, series and verdict; nowhere without it.
     #[arg(long, value_name = "PATH")]
     access_log: Option<String>,
+    /// What stands around the filter: TLS, filters that find out who a client is, virtual hosts. Examples: envoy/edge.
+    #[arg(long, value_name = "FILE")]
+    edge: Option<PathBuf>,
     /// Where to write the bootstrap; to standard output without it.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -118,7 +122,7 @@ pub(super) fn run(flags: &RenderFlags) -> anyhow::Result<String> {
 
 /// Writes the bootstrap; returns it, or a line that says where it went.
 pub(super) fn write_bootstrap(flags: &RenderFlags, bootstrap: &Bootstrap) -> anyhow::Result<String> {
-    let yaml = bootstrap.render();
+    let yaml = bootstrap.render()?;
     flags.output.as_deref().map_or(Ok(yaml.clone()), |output| write(output, &yaml))
 }
 
@@ -169,6 +173,7 @@ pub(super) fn bootstrap(flags: &RenderFlags, inputs: &Inputs) -> anyhow::Result<
         },
         upstreams: upstreams(&rings, flags.upstream_port)?,
         upstream: flags.upstream,
+        edge: flags.edge.as_deref().map(Edge::read).transpose()?.unwrap_or_default(),
     })
 }
 
