@@ -73,6 +73,10 @@ impl HttpContext for Http {
             let _ = hostcalls::send_http_response(503, Vec::new(), Some(b"ringside is not configured\n"));
             return Action::Pause;
         };
+        #[cfg(feature = "trap")]
+        if header("x-ringside-trap").is_some() {
+            std::process::abort();
+        }
         let path = header(":path").unwrap_or_default();
         let method = header(":method").unwrap_or_default();
         let content_type = header("content-type").unwrap_or_default();

@@ -139,6 +139,14 @@ impl Envoy {
         format!("http://{}/metrics", self.addresses.statistics)
     }
 
+    /// Memory that Envoy has in use, in bytes: what was given back is not counted, even where the process keeps it. The
+    /// modules' own is not in it.
+    pub async fn allocated_bytes(&self) -> Result<u64> {
+        let page = http::get_ok(&format!("http://{}/memory", self.admin)).await?;
+        let memory: serde_json::Value = serde_json::from_str(&page)?;
+        Ok(memory["allocated"].as_str().context("no allocated bytes")?.parse()?)
+    }
+
     /// Waits until no request to a sidecar is under way: the slowest replica has answered too.
     pub async fn wait_idle(&self) -> Result<()> {
         let url = format!("http://{}/stats?filter=upstream_rq_active", self.addresses.admin);

@@ -1,6 +1,7 @@
 //! One tenant's storage: opening, appending, cutting blocks, retention, closing.
 
 mod maintain;
+mod opening;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -9,15 +10,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ulid::Ulid;
 
-use crate::block::{self, Meta};
-use crate::chunks_head::{self, HeadChunks};
+use crate::block::Meta;
+use crate::chunks_head::HeadChunks;
 use crate::error::Error;
 use crate::fs::{Fs, RealFs};
 use crate::head::{self, Appender, Cardinality, Count, Counters, Exemplar, Head, Metadata};
 use crate::limits::{Limits, SeriesBudget};
 use crate::retention::{self, Bounds, DiskUsage, Removed};
 use crate::timing::Durations;
-use crate::wal::{self, NextSegments, Wal, WalSync};
+use crate::wal::{Wal, WalSync};
 use crate::{layout, lock};
 
 /// How a tenant's storage works.
@@ -134,88 +135,13 @@ pub struct Tsdb {
     /// Held while a block is cut or removed, or the WAL truncated.
     maintenance: Mutex<()>,
     done: maintain::Done,
-    replayed: wal::Replayed,
+    torn_bytes: u64,
+    unknown_refs: u64,
     bad_blocks: Vec<Error>,
     bad_chunks: Option<Error>,
 }
 
 impl Tsdb {
-    /// Opens or creates the storage in `dir`: removes what an interrupted run left, reads the blocks' descriptions
-    /// and replays the WAL. Only one process may have it open.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] where acknowledged samples would be lost, [`Error::Unsupported`] where data of another
-    /// kind is there, [`Error::Io`].
-    pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
-        let fs = &options.fs;
-        let wal_dir = dir.join(layout::WAL);
-        fs.create_dir_durable(&wal_dir).map_err(Error::io("create", &wal_dir))?;
-        // A killed process may have created them and not lived to make their names durable.
-        fs.sync_parent(&wal_dir).and_then(|()| fs.sync_parent(dir)).map_err(Error::io("fsync", dir))?;
-        layout::remove_leftovers(fs.as_ref(), dir).map_err(Error::io("clean", dir))?;
-        let (blocks, bad_blocks) = block::read_all(fs.as_ref(), dir)?;
-        let min_valid = blocks.iter().filter(|block| block.is_in_order()).map(|block| block.max_time).max();
-        let mut head = Head::new(
-            options.block_range_ms,
-            min_valid.unwrap_or(i64::MIN),
-            options.out_of_order_window_ms,
-            Arc::clone(&options.series_budget),
-        );
-        head.set_exemplars_max(options.exemplars_max);
-        let chunks_dir = dir.join(layout::CHUNKS_HEAD);
-        // Prometheus keeps samples out of order in such files too. They move to the write-behind log, and the WAL gives
-        // the rest.
-        let mut foreign = Vec::new();
-        let (next_file, bad_chunks) = chunks_head::load(fs.as_ref(), &chunks_dir, |entry| {
-            match entry.out_of_order {
-                true => foreign.push((entry.series, entry.chunk)),
-                false => head.load_chunk(entry),
-            }
-            Ok(())
-        })?;
-        if !foreign.is_empty() {
-            head.forget_loaded();
-        }
-        let replayed = wal::replay(fs.as_ref(), &wal_dir, &mut head)?;
-        let wbl = blocks.iter().filter_map(|block| block.wbl_first()).max();
-        let replayed_wbl = wal::replay_out_of_order(fs.as_ref(), &dir.join(layout::WBL), wbl, &mut head)?;
-        for (series, chunk) in &foreign {
-            for (t, value) in chunk.samples() {
-                head.replay_out_of_order(*series, t, value);
-            }
-        }
-        head.replay_done();
-        let segment_bytes = options.wal_segment_bytes;
-        let wal = Wal::create(
-            fs,
-            dir,
-            NextSegments { wal: replayed.next_segment, wbl: replayed_wbl.next_segment },
-            segment_bytes,
-            options.wal_sync,
-        )?;
-        let head_chunks = HeadChunks::new(fs, &chunks_dir, next_file);
-        if !foreign.is_empty() {
-            let began = wal.queue_wbl_segment(&head.seal(i64::MIN));
-            wal.wait(began)?;
-            wal.sync()?;
-            head_chunks.truncate(None)?;
-        }
-        Ok(Self {
-            dir: dir.to_owned(),
-            options,
-            head: Mutex::new(head),
-            wal,
-            head_chunks,
-            log_truncation: Mutex::new(None),
-            bad_chunks,
-            blocks: Mutex::new(blocks),
-            maintenance: Mutex::new(()),
-            done: maintain::Done::default(),
-            replayed,
-            bad_blocks,
-        })
-    }
-
     /// The directory that was opened.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -348,8 +274,8 @@ impl Tsdb {
             blocks: self.blocks.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
             wal_segment,
             wal_segment_offset,
-            wal_torn_bytes: self.replayed.torn_bytes,
-            wal_unknown_refs: self.replayed.unknown_refs,
+            wal_torn_bytes: self.torn_bytes,
+            wal_unknown_refs: self.unknown_refs,
             bad_blocks: self.bad_blocks.len() as u64,
             poisoned: self.is_broken(),
             wal_syncs,

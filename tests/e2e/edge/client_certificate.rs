@@ -8,7 +8,9 @@ use super::{Broken, Fate, Refused, Stage, Tenant};
 
 use DnType::{CommonName, OrganizationName, OrganizationalUnitName};
 
-fn cases() -> Vec<(&'static str, Vec<(DnType, &'static str)>, Fate)> {
+type Subject = Vec<(DnType, &'static str)>;
+
+fn cases() -> Vec<(&'static str, Subject, Fate)> {
     vec![
         ("alone", vec![(CommonName, "team-a")], Tenant("team-a")),
         ("last", vec![(OrganizationName, "o"), (CommonName, "team-b")], Tenant("team-b")),

@@ -116,9 +116,8 @@ impl Head {
         self.exemplars.ring.iter().filter_map(of_entry).collect()
     }
 
-    /// An exemplar of the write-ahead log. False if no series record named its series.
-    pub(crate) fn replay_exemplar(&mut self, entry: &ExemplarEntry<'_>) -> bool {
-        let Some(&slot) = self.replayed.get(&entry.reference) else { return false };
+    /// An exemplar of the write-ahead log.
+    pub(super) fn replay_exemplar(&mut self, slot: u32, entry: &ExemplarEntry<'_>) {
         if self.exemplars.max > 0
             && let Some(series) = self.series.get(slot as usize)
         {
@@ -134,7 +133,6 @@ impl Head {
                 previous: None,
             });
         }
-        true
     }
 }
 

@@ -80,15 +80,8 @@ impl Head {
         all
     }
 
-    /// Metadata of the write-ahead log. False if no series record named its series.
-    pub(crate) fn replay_metadata(&mut self, entry: &MetadataEntry<'_>) -> bool {
-        let Some(&slot) = self.replayed.get(&entry.reference) else { return false };
-        self.learn(slot, entry);
-        true
-    }
-
     /// Remembers what a series' metric is about; true if that is news.
-    fn learn(&mut self, slot: u32, entry: &MetadataEntry<'_>) -> bool {
+    pub(super) fn learn(&mut self, slot: u32, entry: &MetadataEntry<'_>) -> bool {
         let Some(series) = self.series.get(slot as usize) else { return false };
         let names = &mut series.labels.iter().filter(|&&(name, _)| self.symbols.text(name) == METRIC_NAME);
         let Some(&(_, name)) = names.next() else { return false };
