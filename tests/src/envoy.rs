@@ -142,7 +142,7 @@ impl Envoy {
     /// Memory that Envoy has in use, in bytes: what was given back is not counted, even where the process keeps it. The
     /// modules' own is not in it.
     pub async fn allocated_bytes(&self) -> Result<u64> {
-        let page = http::get_ok(&format!("http://{}/memory", self.admin)).await?;
+        let page = http::get_ok(&format!("http://{}/memory", self.addresses.admin)).await?;
         let memory: serde_json::Value = serde_json::from_str(&page)?;
         Ok(memory["allocated"].as_str().context("no allocated bytes")?.parse()?)
     }
