@@ -10,6 +10,7 @@ mod kill_two;
 mod placement;
 mod prometheus_reads;
 mod slow_replica;
+mod soak;
 mod tenants;
 mod thanos_receive;
 mod trap;

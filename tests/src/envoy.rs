@@ -33,6 +33,17 @@ impl Envoy {
         flags: &[String],
         edit: impl FnOnce(&mut String) -> Result<()>,
     ) -> Result<Self> {
+        Self::start_workers(2, folder, hashrings, flags, edit).await
+    }
+
+    /// The same with so many workers.
+    pub async fn start_workers(
+        workers: usize,
+        folder: &Path,
+        hashrings: &str,
+        flags: &[String],
+        edit: impl FnOnce(&mut String) -> Result<()>,
+    ) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         std::fs::write(folder.join("hashrings.json"), hashrings)?;
         let (listener, admin) = (ports::reserve()?, ports::reserve()?);
@@ -54,7 +65,7 @@ impl Envoy {
         let mut process = Process::start(Spec {
             name: "envoy".to_owned(),
             program: tools::envoy()?,
-            args: ["-c", "envoy.yaml", "--disable-hot-restart", "--concurrency", "2"]
+            args: ["-c", "envoy.yaml", "--disable-hot-restart", "--concurrency", &workers.to_string()]
                 .map(str::to_owned)
                 .into(),
             folder: folder.to_owned(),
