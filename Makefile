@@ -73,7 +73,7 @@ test-kill: ## N=1000 times kill -9 of one sidecar under load, each with a restar
 	RINGSIDE_KILLS=$(N) cargo test -p ringside-e2e --test engine kills -- --nocapture
 
 SECONDS ?= 600
-soak: wasm ## SECONDS=600 of writes at half of full speed, with a sidecar restarted every 20 s
+soak: wasm ## SECONDS=600 of writes at half of full speed, with a sidecar restarted every 20 s and a ring change every minute
 	scripts/tools envoy
 	cargo build -p ringside
 	RINGSIDE_SOAK_SECONDS=$(SECONDS) cargo test -p ringside-e2e --test e2e soak -- --nocapture

@@ -87,7 +87,10 @@ mod tests {
         let series = TimeSeries { labels, samples, ..TimeSeries::default() };
         let body = WriteRequest { timeseries: vec![series], metadata: Vec::new() }.encode_to_vec();
         assert!(
-            crate::append::append(crate::append::check(&body).unwrap(), tsdb).unwrap().refused.is_empty()
+            crate::append::append(crate::append::check(&body, ringside_proto::Protocol::V1).unwrap(), tsdb)
+                .unwrap()
+                .refused
+                .is_empty()
         );
     }
 

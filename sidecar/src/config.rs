@@ -102,6 +102,12 @@ pub(crate) struct SidecarFlags {
     /// or when the kernel writes it (none).
     #[arg(long = "wal.sync", default_value = "group")]
     wal_sync: WalSyncMode,
+    /// How much older than the newest sample of its tenant one that comes out of order may be. 0s takes none.
+    #[arg(long = "tsdb.out-of-order.time-window", default_value = "10m", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    out_of_order_window: Duration,
+    /// How many exemplars are kept per tenant, in memory and in the write-ahead log. 0 keeps none.
+    #[arg(long = "tsdb.max-exemplars", default_value_t = 0, value_name = "NUMBER")]
+    exemplars_max: usize,
     /// Write limits per tenant, in Thanos' YAML.
     #[arg(long = "receive.limits-config", value_name = "YAML", conflicts_with = "limits_config_file")]
     limits_config: Option<String>,
@@ -111,7 +117,7 @@ pub(crate) struct SidecarFlags {
     /// How often the file with the limits is looked at.
     #[arg(long = "receive.limits-config-reload-timer", default_value = "1s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     limits_config_reload_timer: Duration,
-    /// Ceiling of resident memory (4GiB, ...). From four fifths of it on new series get 429, from all of it on writes
+    /// Ceiling of resident memory (4GiB, ...). From three quarters of it on new series get 429, from all of it on writes
     /// get 503, until there is room again. 0 sets none. Default: 90% of the memory limit of the process' control
     /// group, where it has one.
     #[arg(long = "receive.memory-max", value_name = "SIZE", value_parser = size::parse_bytes)]
@@ -196,8 +202,8 @@ pub(crate) enum ConfigError {
     TenantLabelName { given: String },
     #[error("{flag}: {given:?} is not an address of the form host:port")]
     Address { flag: &'static str, given: String },
-    #[error("--tsdb.retention: {given:?} is too long")]
-    Retention { given: Duration },
+    #[error("{flag}: {given:?} is too long")]
+    Duration { flag: &'static str, given: Duration },
     #[error(
         "--receive.in-flight-bytes-max: {given} leaves no room for one request of the largest size; {min} is the least"
     )]
@@ -228,9 +234,9 @@ impl SidecarFlags {
             return Err(ConfigError::InFlight { given: self.in_flight_bytes_max, min: in_flight_min });
         }
         let memory_max = self.memory_max(2 * in_flight_min as u64)?;
-        // A quarter of the memory for bodies, or what the largest of them needs.
+        // An eighth of the memory for bodies, or what the largest of them needs.
         let in_flight_share =
-            memory_max.map_or(usize::MAX, |max| usize::try_from(max / 4).unwrap_or(usize::MAX));
+            memory_max.map_or(usize::MAX, |max| usize::try_from(max / 8).unwrap_or(usize::MAX));
         Ok(Config {
             limits: self.limits()?,
             memory_max,
@@ -280,17 +286,20 @@ impl SidecarFlags {
     }
 
     fn tsdb_options(&self) -> Result<ringside_tsdb::Options, ConfigError> {
-        let retention_ms = i64::try_from(self.tsdb_retention.as_millis())
-            .map_err(|_| ConfigError::Retention { given: self.tsdb_retention })?;
+        let millis = |flag, given: Duration| {
+            i64::try_from(given.as_millis()).map_err(|_| ConfigError::Duration { flag, given })
+        };
         let wal_sync = match self.wal_sync {
             WalSyncMode::Group => ringside_tsdb::WalSync::Group,
             WalSyncMode::Interval => ringside_tsdb::WalSync::Interval(WAL_SYNC_INTERVAL),
             WalSyncMode::None => ringside_tsdb::WalSync::None,
         };
         Ok(ringside_tsdb::Options {
-            retention_ms,
+            retention_ms: millis("--tsdb.retention", self.tsdb_retention)?,
             retention_bytes: self.tsdb_max_retention_bytes,
             wal_sync,
+            out_of_order_window_ms: millis("--tsdb.out-of-order.time-window", self.out_of_order_window)?,
+            exemplars_max: self.exemplars_max,
             ..ringside_tsdb::Options::default()
         })
     }

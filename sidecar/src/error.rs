@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use ringside_proto::WireError;
+use ringside_proto::protocol::ContentTypeError;
+use ringside_proto::remote_write_v2::RequestError;
 use ringside_proto::ringside::Reason;
 use ringside_proto::tenant::TenantError;
 
@@ -41,10 +43,8 @@ pub(crate) enum Error {
 pub(crate) enum WriteError {
     #[error("remote write takes POST only")]
     Method,
-    #[error(
-        "content type {given:?} is not supported; send application/x-protobuf with a remote write 1.0 body"
-    )]
-    ContentType { given: String },
+    #[error(transparent)]
+    ContentType(#[from] ContentTypeError),
     #[error("content encoding {given:?} is not supported; send snappy")]
     ContentEncoding { given: String },
     #[error("tenant header {header}: {source}")]
@@ -65,8 +65,10 @@ pub(crate) enum WriteError {
     Empty,
     #[error("the body is not a snappy block: {0}")]
     Snappy(String),
-    #[error("the body is not a remote write 1.0 request: {0}")]
+    #[error("the body is not a remote write request of the version that its content type says: {0}")]
     Protobuf(#[from] WireError),
+    #[error("the body is not a remote write 2.0 request: {0}")]
+    Request(#[from] RequestError),
     #[error("too many bytes in flight; try again")]
     Overloaded,
     #[error(
@@ -92,7 +94,7 @@ impl WriteError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ContentType { .. } | Self::ContentEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::ContentType(_) | Self::ContentEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge { .. } | Self::DecodedTooLarge { .. } | Self::RequestLimit { .. } => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
@@ -101,7 +103,8 @@ impl WriteError {
             | Self::Body(_)
             | Self::Empty
             | Self::Snappy(_)
-            | Self::Protobuf(_) => StatusCode::BAD_REQUEST,
+            | Self::Protobuf(_)
+            | Self::Request(_) => StatusCode::BAD_REQUEST,
             Self::BodyTimeout { .. }
             | Self::Overloaded
             | Self::ReadOnly { .. }

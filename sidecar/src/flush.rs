@@ -1,4 +1,5 @@
-//! When blocks are cut, old blocks deleted, the WAL synced, and a storage that failed opened anew.
+//! When blocks are cut, finished chunks moved to files, logs truncated, old blocks deleted, the WAL synced, and a
+//! storage that failed opened anew.
 //!
 //! One loop for all tenants, one cut at a time: a cut costs CPU and disk, and writes go on beside it. A cut that
 //! fails is tried again with growing pauses, for that tenant alone. How a block is cut is the storage's business.
@@ -24,6 +25,8 @@ use crate::tenants::Tenants;
 const TICK: Duration = Duration::from_secs(1);
 /// How often a tenant's retention is applied, besides after each cut.
 const RETENTION_EVERY: Duration = Duration::from_secs(60);
+/// How often finished chunks are moved from memory to files, and logs truncated that were left too long.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// Between two attempts to mend a storage whose log could not be written, by opening it anew: a disk stays full for
 /// a while.
 const REOPEN_EVERY: Duration = Duration::from_secs(10);
@@ -56,6 +59,7 @@ struct Schedule {
     cut_at: Instant,
     pauses: ExponentialBackoff,
     retention_at: Instant,
+    tidy_at: Instant,
     reopen_at: Instant,
 }
 
@@ -93,6 +97,7 @@ impl Flush {
             cut_at: now,
             pauses: pauses(),
             retention_at: now,
+            tidy_at: now + TIDY_EVERY,
             reopen_at: now,
         });
         if tsdb.is_broken() {
@@ -122,6 +127,10 @@ impl Flush {
                     tracing::error!(%tenant, %reason, retry_in = ?pause, "a block could not be cut");
                 }
             }
+        }
+        if schedule.tidy_at <= now {
+            schedule.tidy_at = Instant::now() + TIDY_EVERY;
+            tidy(tenant, tsdb).await;
         }
         if retention_due {
             schedule.retention_at = Instant::now() + RETENTION_EVERY;
@@ -170,6 +179,21 @@ async fn cut_all(
         );
     }
     Ok(count)
+}
+
+/// Moves finished chunks to files, and truncates logs if that failed before. Both are tried again in their turn.
+async fn tidy(tenant: &TenantId, tsdb: &Arc<Tsdb>) {
+    let work = Arc::clone(tsdb);
+    let done = spawn_blocking(move || {
+        work.map_chunks()?;
+        if work.log_truncation_due() { work.truncate_logs() } else { Ok(()) }
+    });
+    let reason = match done.await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(%tenant, %reason, "chunks could not leave memory, or logs not be truncated");
 }
 
 async fn apply_retention(tenant: &TenantId, tsdb: &Arc<Tsdb>, retention: Retention, metrics: &Metrics) {

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
+use ringside_proto::Protocol;
 use ringside_proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 use ringside_tsdb::{Options, Ulid};
 
@@ -27,12 +28,21 @@ fn filled(dir: &std::path::Path, hours: i64, retention_ms: i64) -> Arc<Tsdb> {
     let labels = vec![Label { name: "__name__".to_owned(), value: "m".to_owned() }];
     let series = TimeSeries { labels, samples, ..TimeSeries::default() };
     let body = WriteRequest { timeseries: vec![series], metadata: Vec::new() }.encode_to_vec();
-    assert!(append::append(append::check(&body).unwrap(), &tsdb).unwrap().refused.is_empty());
+    assert!(append::append(append::check(&body, Protocol::V1).unwrap(), &tsdb).unwrap().refused.is_empty());
     Arc::new(tsdb)
 }
 
 fn ulids(tsdb: &Tsdb) -> Vec<Ulid> {
     tsdb.blocks().iter().map(|block| block.ulid).collect()
+}
+
+#[tokio::test]
+async fn finished_chunks_go_to_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let tsdb = filled(dir.path(), 5, HOUR_MS);
+    tidy(&tenant(), &tsdb).await;
+    assert!(tsdb.stats().chunks_mapped > 0);
+    assert!(dir.path().join("chunks_head/000001").exists());
 }
 
 #[tokio::test]
@@ -101,7 +111,9 @@ async fn a_failed_storage_is_opened_anew() {
         let series = TimeSeries { labels, samples, ..TimeSeries::default() };
         WriteRequest { timeseries: vec![series], metadata: Vec::new() }.encode_to_vec()
     };
-    assert!((0..200).any(|t| append::append(append::check(&noise(t)).unwrap(), &broken).is_err()));
+    assert!(
+        (0..200).any(|t| append::append(append::check(&noise(t), Protocol::V1).unwrap(), &broken).is_err())
+    );
     std::fs::remove_dir(&obstacle).unwrap();
 
     let flush =
@@ -114,7 +126,12 @@ async fn a_failed_storage_is_opened_anew() {
             _ => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
         }
     };
-    assert!(append::append(append::check(&noise(1000)).unwrap(), &mended).unwrap().refused.is_empty());
+    assert!(
+        append::append(append::check(&noise(1000), Protocol::V1).unwrap(), &mended)
+            .unwrap()
+            .refused
+            .is_empty()
+    );
     stop.cancel();
     running.await.unwrap();
     tenants.close().await;

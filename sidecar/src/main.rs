@@ -12,7 +12,6 @@ mod external_labels;
 mod flush;
 mod grpc;
 mod hashring;
-#[allow(dead_code, reason = "what is appended are floats")]
 mod histograms;
 mod http;
 mod limits;

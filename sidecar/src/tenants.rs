@@ -322,6 +322,9 @@ fn report(tenant: &TenantId, tsdb: &Tsdb, seconds: f64) {
         let samples = stats.wal_unknown_refs;
         tracing::warn!(%tenant, samples, "samples in the WAL belong to no known series and were left out");
     }
+    if let Some(error) = tsdb.bad_chunks() {
+        tracing::warn!(%tenant, %error, "head chunk files are damaged; the write-ahead log gives what they had");
+    }
     for error in tsdb.bad_blocks() {
         tracing::error!(%tenant, %error, "a block cannot be read and is left alone");
     }

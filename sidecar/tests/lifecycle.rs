@@ -279,7 +279,6 @@ fn a_disk_without_room_refuses_writes_and_nothing_else() {
 #[test]
 fn memory_stays_below_its_ceiling() {
     const CEILING: u64 = 128 << 20;
-    const SLACK: u64 = 16 << 20;
     const PER_REQUEST: u32 = 2000;
     let dir = tempfile::tempdir().unwrap();
     let ceiling = format!("--receive.memory-max={CEILING}");
@@ -300,7 +299,8 @@ fn memory_stays_below_its_ceiling() {
     assert_eq!(sidecar.metric("ringside_memory_new_series_refused"), 1.0);
     assert_eq!(sidecar.metric("ringside_memory_writes_refused"), 0.0);
     let peak = sidecar.peak_memory();
-    assert!(peak < CEILING + SLACK, "{peak}");
+    assert!(peak < CEILING, "{peak}");
+    println!("{} MiB at most, of {}", peak >> 20, CEILING >> 20);
 }
 
 #[test]

@@ -3,14 +3,20 @@
 
 mod bodies;
 mod bucket_outage;
+mod dead_sidecar;
 mod edge;
 mod garbage;
+mod hashrings;
 mod kill_one;
 mod kill_two;
+mod limits;
 mod placement;
 mod prometheus_reads;
+mod reconfiguration;
+mod remote_write_2;
 mod slow_replica;
 mod soak;
+mod statistics;
 mod tenants;
 mod thanos_receive;
 mod trap;

@@ -23,3 +23,4 @@ pub mod sidecar;
 pub mod tools;
 pub mod wait;
 pub mod wire;
+pub mod wire_v2;

@@ -92,6 +92,15 @@ impl Receiver {
         Ok(Self { address, state, server })
     }
 
+    /// Starts some.
+    pub async fn start_many(number: usize) -> Result<Vec<Self>> {
+        let mut receivers = Vec::new();
+        for _ in 0..number {
+            receivers.push(Self::start().await?);
+        }
+        Ok(receivers)
+    }
+
     /// Its name in the ring.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -42,7 +42,7 @@ fn sizes_and_ceilings() {
     let small = with(&["--receive.memory-max=128MiB"]);
     assert_eq!(small.memory_max, Some(128 << 20));
     assert_eq!(small.in_flight_bytes_max, BODY_BYTES_MAX + ringside_proto::DECODED_BYTES_MAX);
-    assert_eq!(with(&["--receive.memory-max=512MiB"]).in_flight_bytes_max, 128 << 20);
+    assert_eq!(with(&["--receive.memory-max=1GiB"]).in_flight_bytes_max, 128 << 20);
     assert_eq!(with(&["--receive.memory-max=8GiB"]).in_flight_bytes_max, limits::IN_FLIGHT_BYTES_MAX);
 }
 

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderName, Method, header};
 
+use ringside_proto::Protocol;
 use ringside_proto::limits::{ContentLimits, HEADER_LIMITS, LimitsError};
 
 use crate::error::WriteError;
@@ -12,8 +13,9 @@ const TENANT_HEADER: HeaderName = HeaderName::from_static("thanos-tenant");
 /// Longest piece of a refused header that an answer repeats, in characters.
 const ECHO_CHARS_MAX: usize = 100;
 
-/// Method, content type and encoding. An absent or empty type or encoding means remote write 1.0 in snappy.
-pub(super) fn judge(method: &Method, headers: &HeaderMap) -> Result<(), WriteError> {
+/// Judges method, content type and encoding, and tells the version of remote write. An absent or empty type or
+/// encoding means 1.0 in snappy.
+pub(super) fn judge(method: &Method, headers: &HeaderMap) -> Result<Protocol, WriteError> {
     if method != Method::POST {
         return Err(WriteError::Method);
     }
@@ -23,29 +25,17 @@ pub(super) fn judge(method: &Method, headers: &HeaderMap) -> Result<(), WriteErr
             return Err(WriteError::ContentEncoding { given: echo(&given) });
         }
     }
-    let types = headers.get_all(header::CONTENT_TYPE);
-    for given in types.iter().map(|v| String::from_utf8_lossy(v.as_bytes())) {
-        if !is_remote_write_1(&given) {
-            return Err(WriteError::ContentType { given: echo(&given) });
-        }
-    }
-    Ok(())
+    protocol(headers)
 }
 
-/// `application/x-protobuf`, bare or with the 1.0 message as its `proto` parameter.
-fn is_remote_write_1(content_type: &str) -> bool {
-    let mut parts = content_type.split(';').map(str::trim);
-    let media_type = parts.next().unwrap_or_default();
-    if media_type.is_empty() {
-        return content_type.trim().is_empty();
+/// The version of remote write. Of several content types the last counts, if all are supported.
+pub(super) fn protocol(headers: &HeaderMap) -> Result<Protocol, WriteError> {
+    let types = headers.get_all(header::CONTENT_TYPE).iter();
+    let mut protocol = Protocol::V1;
+    for given in types {
+        protocol = Protocol::of_content_type(given.as_bytes())?;
     }
-    media_type.eq_ignore_ascii_case("application/x-protobuf")
-        && parts.all(|parameter| match parameter.split_once('=') {
-            Some((name, value)) if name.trim().eq_ignore_ascii_case("proto") => {
-                value.trim().trim_matches('"') == "prometheus.WriteRequest"
-            }
-            _ => true,
-        })
+    Ok(protocol)
 }
 
 /// The tenant: of the configured header, else of Thanos' header, else the default.
@@ -115,17 +105,19 @@ mod tests {
             "application/x-protobuf;proto=prometheus.WriteRequest",
             "application/x-protobuf; proto=\"prometheus.WriteRequest\"",
         ] {
-            assert_eq!(judge_one("content-type", value), Ok(()), "{value}");
+            assert_eq!(judge_one("content-type", value), Ok(Protocol::V1), "{value}");
         }
+        let version_2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+        assert_eq!(judge_one("content-type", version_2), Ok(Protocol::V2));
         for value in [
             "application/json",
-            "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+            "application/x-protobuf;proto=io.prometheus.write.v3.Request",
             "; proto=prometheus.WriteRequest",
             "application/x-protobuf-ish",
         ] {
             assert_eq!(judge_one("content-type", value), Err(415), "{value}");
         }
-        assert_eq!(judge_one("content-encoding", "Snappy"), Ok(()));
+        assert_eq!(judge_one("content-encoding", "Snappy"), Ok(Protocol::V1));
         assert_eq!(judge_one("content-encoding", "gzip"), Err(415));
         assert_eq!(judge_one("content-encoding", "snappy, gzip"), Err(415));
         assert_eq!(judge(&Method::GET, &HeaderMap::new()).unwrap_err().status().as_u16(), 405);

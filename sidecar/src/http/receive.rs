@@ -17,15 +17,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use prost::Message;
 use ringside_proto::limits::{ContentLimits, HEADER_LIMITS};
+use ringside_proto::protocol::HEADERS_WRITTEN;
+use ringside_proto::remote_write_v2::Contents;
 use ringside_proto::ringside::{Reason, WriteRefused};
-use ringside_proto::{CONTENT_TYPE_REFUSED, HEADER_REFUSALS, WRITE_PATHS};
+use ringside_proto::{CONTENT_TYPE_REFUSED, HEADER_REFUSALS, Protocol, WRITE_PATHS};
 use ringside_tsdb::Tsdb;
 use tokio_util::task::TaskTracker;
 
 use self::job::Job;
 use super::admin::{Readiness, healthy, ready};
 use super::headers;
-use crate::append::{Contents, Outcome};
+use crate::append::{Outcome, Totals};
 use crate::cardinality::Cardinalities;
 use crate::error::{WriteError, status_of};
 use crate::limits::{BODY_BYTES_MAX, InFlight, Limits, RequestLimit};
@@ -69,13 +71,23 @@ async fn handle(State(receive): State<Arc<Receive>>, request: Request) -> Respon
     let start = Instant::now();
     let method = method_label(request.method());
     let list_wanted = request.headers().contains_key(HEADER_REFUSALS);
-    let response = match receive.write(request).await {
-        Ok((contents, outcome)) => answer(contents, outcome, list_wanted),
+    let protocol = headers::protocol(request.headers());
+    let (mut response, written) = match receive.write(request).await {
+        Ok((totals, outcome)) => {
+            let written = totals.contents.saturating_sub(outcome.missing);
+            (answer(protocol.as_ref().map_or(200, |p| p.success()), totals, outcome, list_wanted), written)
+        }
         Err(error) => {
             receive.log(&error);
-            refuse(&error)
+            (refuse(&error), Contents::default())
         }
     };
+    if list_wanted || matches!(protocol, Ok(Protocol::V2)) {
+        let counts = [written.samples, written.histograms, written.exemplars];
+        for (name, count) in HEADERS_WRITTEN.into_iter().zip(counts) {
+            response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from(count));
+        }
+    }
     let labels = HttpLabels { code: response.status().as_u16(), handler: "receive", method };
     receive.metrics.http_requests.get_or_create(&labels).inc();
     receive.metrics.http_duration.get_or_create(&labels).observe(start.elapsed().as_secs_f64());
@@ -84,9 +96,9 @@ async fn handle(State(receive): State<Arc<Receive>>, request: Request) -> Respon
 
 impl Receive {
     /// Stores the request, or says why all of it is refused.
-    async fn write(&self, request: Request) -> Result<(Contents, Outcome), WriteError> {
+    async fn write(&self, request: Request) -> Result<(Totals, Outcome), WriteError> {
         let (parts, body) = request.into_parts();
-        headers::judge(&parts.method, &parts.headers)?;
+        let protocol = headers::judge(&parts.method, &parts.headers)?;
         let tenant = headers::tenant(&parts.headers, &self.tenant_header, &self.default_tenant)?;
         // Where there is no room, or the tenant cannot take the write, that is said before the body is read.
         self.pressure.admit()?;
@@ -112,6 +124,7 @@ impl Receive {
             return Err(WriteError::Overloaded);
         }
         let job = Job {
+            protocol,
             tenant: tenant.clone(),
             limits: Arc::clone(&self.limits),
             tenant_limits,
@@ -120,12 +133,12 @@ impl Receive {
             buffers: self.buffers.clone(),
             _reservation: reservation,
         };
-        let (contents, outcome) = match lookup {
+        let (totals, outcome) = match lookup {
             Lookup::Open(tsdb) => self.decode_and_append(body, tsdb, job).await?,
             Lookup::Absent => self.decode_create_append(body, job).await?,
         };
-        self.count(&tenant, &contents, &outcome);
-        Ok((contents, outcome))
+        self.count(&tenant, &totals, &outcome);
+        Ok((totals, outcome))
     }
 
     /// The limits that the filter hands on. What cannot be read is no reason to lose data: it limits nothing.
@@ -144,7 +157,7 @@ impl Receive {
         body: Bytes,
         tsdb: Arc<Tsdb>,
         job: Job,
-    ) -> Result<(Contents, Outcome), WriteError> {
+    ) -> Result<(Totals, Outcome), WriteError> {
         self.on_blocking_pool(move || {
             let decoded = job.decompress(&body)?;
             drop(body);
@@ -154,15 +167,15 @@ impl Receive {
     }
 
     /// A tenant's first write: only a well-formed body with something to store creates a tenant.
-    async fn decode_create_append(&self, body: Bytes, job: Job) -> Result<(Contents, Outcome), WriteError> {
+    async fn decode_create_append(&self, body: Bytes, job: Job) -> Result<(Totals, Outcome), WriteError> {
         let decode = move || {
             let decoded = job.decompress(&body)?;
-            let contents = job.check(&decoded)?.contents;
-            Ok((decoded, contents, job))
+            let totals = job.check(&decoded)?.totals;
+            Ok((decoded, totals, job))
         };
-        let (decoded, contents, job) = self.on_blocking_pool(decode).await?;
-        if contents.series == 0 {
-            return Ok((contents, Outcome::default()));
+        let (decoded, totals, job) = self.on_blocking_pool(decode).await?;
+        if totals.series == 0 {
+            return Ok((totals, Outcome::default()));
         }
         let tsdb = self.tenants.create(&job.tenant).await?;
         self.on_blocking_pool(move || job.append(job.check(&decoded)?, &tsdb)).await
@@ -192,21 +205,21 @@ impl Receive {
         }
     }
 
-    fn count(&self, tenant: &TenantId, contents: &Contents, outcome: &Outcome) {
+    fn count(&self, tenant: &TenantId, totals: &Totals, outcome: &Outcome) {
         let m = &self.metrics;
         let code = outcome.worst.map_or(StatusCode::OK, status_of).as_u16();
         let labels = WriteLabels { code, tenant: tenant.clone() };
-        m.write_timeseries.get_or_create(&labels).observe(f64::from(contents.series));
-        m.write_samples.get_or_create(&labels).observe(contents.samples as f64);
+        m.write_timeseries.get_or_create(&labels).observe(f64::from(totals.series));
+        m.write_samples
+            .get_or_create(&labels)
+            .observe((totals.contents.samples + totals.contents.histograms) as f64);
         let labels = TenantLabels { tenant: tenant.clone() };
         if outcome.worst == Some(Reason::Limit) {
             m.head_series_limited.get_or_create(&labels).inc();
         }
-        for (family, amount) in [
-            (&m.series_refused, outcome.refused_count),
-            (&m.exemplars_dropped, contents.exemplars),
-            (&m.metadata_bytes_dropped, contents.other_bytes),
-        ] {
+        for (family, amount) in
+            [(&m.series_refused, outcome.refused_count), (&m.metadata_bytes_dropped, totals.other_bytes)]
+        {
             if amount > 0 {
                 family.get_or_create(&labels).inc_by(amount);
             }
@@ -214,13 +227,15 @@ impl Receive {
     }
 }
 
-/// 200, or the status of the worst refusal with the list of refused series where it was asked for.
-fn answer(contents: Contents, outcome: Outcome, list_wanted: bool) -> Response {
-    let Some(worst) = outcome.worst else { return StatusCode::OK.into_response() };
+/// `success`, or the status of the worst refusal with the list of refused series where it was asked for.
+fn answer(success: u16, totals: Totals, outcome: Outcome, list_wanted: bool) -> Response {
+    let Some(worst) = outcome.worst else {
+        return StatusCode::from_u16(success).unwrap_or(StatusCode::OK).into_response();
+    };
     let message = format!(
         "{} of {} series refused, the others are stored; first refusal: {}",
         outcome.refused_count,
-        contents.series,
+        totals.series,
         outcome.first.as_deref().unwrap_or("unknown")
     );
     let status = status_of(worst);

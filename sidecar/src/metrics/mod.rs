@@ -78,7 +78,6 @@ pub(crate) struct Metrics {
     pub(crate) write_timeseries: HistogramFamily<WriteLabels>,
     pub(crate) write_samples: HistogramFamily<WriteLabels>,
     pub(crate) series_refused: Family<TenantLabels, Counter>,
-    pub(crate) exemplars_dropped: Family<TenantLabels, Counter>,
     pub(crate) metadata_bytes_dropped: Family<TenantLabels, Counter>,
     pub(crate) requests_turned_away: Family<ReasonLabel, Counter>,
     pub(crate) write_limits: Family<LimitLabels, Gauge>,
@@ -128,7 +127,6 @@ impl Metrics {
             write_timeseries: Family::new_with_constructor(request_elements),
             write_samples: Family::new_with_constructor(request_elements),
             series_refused: Family::default(),
-            exemplars_dropped: Family::default(),
             metadata_bytes_dropped: Family::default(),
             requests_turned_away: Family::default(),
             write_limits: Family::default(),
@@ -185,8 +183,6 @@ impl Metrics {
         r.register("thanos_receive_write_samples", "Samples per write request", self.write_samples.clone());
         let help = "Series that were refused while the rest of their request was stored";
         r.register("ringside_receive_series_refused", help, self.series_refused.clone());
-        let help = "Exemplars that were sent and not kept";
-        r.register("ringside_receive_exemplars_dropped", help, self.exemplars_dropped.clone());
         let help = "Bytes of metadata and unknown fields that were sent and not kept";
         r.register("ringside_receive_metadata_dropped_bytes", help, self.metadata_bytes_dropped.clone());
         let help = "Sidecars per hashring of --receive.hashrings-file";

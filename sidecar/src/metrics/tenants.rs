@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use ringside_tsdb::{DiskUsage, Options, Stats, Tsdb};
+use ringside_tsdb::{BUCKETS_SECONDS, DiskUsage, Durations, Options, Stats, Tsdb};
 
 use crate::limits::InFlight;
 use crate::tenant_id::TenantId;
@@ -42,6 +43,7 @@ struct Reading {
     lowest_ms: Option<i64>,
     retention_ms: i64,
     retention_bytes: u64,
+    exemplars_max: usize,
 }
 
 type Read = fn(&Reading) -> Option<f64>;
@@ -82,6 +84,15 @@ const GAUGES: &[(&str, &str, Read)] = &[
     ("prometheus_tsdb_wal_segment_current", "WAL segment being written", |r| {
         Some(r.stats.wal_segment as f64)
     }),
+    ("prometheus_tsdb_exemplar_exemplars_in_storage", "Exemplars in memory", |r| {
+        Some(r.stats.exemplars as f64)
+    }),
+    ("prometheus_tsdb_exemplar_series_with_exemplars_in_storage", "Series that have exemplars", |r| {
+        Some(r.stats.series_with_exemplars as f64)
+    }),
+    ("prometheus_tsdb_exemplar_max_exemplars", "Exemplars that are kept at most", |r| {
+        Some(r.exemplars_max as f64)
+    }),
     ("ringside_tsdb_bad_blocks", "Block directories that could not be read", |r| {
         Some(r.stats.bad_blocks as f64)
     }),
@@ -96,7 +107,49 @@ const GAUGES: &[(&str, &str, Read)] = &[
 /// Counters that are read from each tenant's storage; with the kind of sample where Prometheus names it.
 const COUNTERS: &[(&str, &str, Option<&str>, Read)] = &[
     ("prometheus_tsdb_head_samples_appended", "Samples stored", Some("float"), |r| {
-        Some(r.stats.counters.samples_appended as f64)
+        Some((r.stats.counters.samples_appended - r.stats.counters.histograms_appended) as f64)
+    }),
+    ("ringside_tsdb_head_histograms_appended", "Native histograms stored", None, |r| {
+        Some(r.stats.counters.histograms_appended as f64)
+    }),
+    (
+        "prometheus_tsdb_head_out_of_order_samples_appended",
+        "Samples stored after a newer one of their series",
+        Some("float"),
+        |r| Some(r.stats.counters.out_of_order_appended as f64),
+    ),
+    ("prometheus_tsdb_too_old_samples", "Samples refused as older than the window", Some("float"), |r| {
+        Some(r.stats.counters.too_old as f64)
+    }),
+    ("prometheus_tsdb_exemplar_exemplars_appended", "Exemplars kept", None, |r| {
+        Some(r.stats.counters.exemplars_appended as f64)
+    }),
+    ("ringside_tsdb_exemplars_refused", "Exemplars refused", None, |r| {
+        Some(r.stats.counters.exemplars_refused as f64)
+    }),
+    ("ringside_tsdb_exemplars_dropped", "Exemplars that none are kept of", None, |r| {
+        Some(r.stats.counters.exemplars_dropped as f64)
+    }),
+    ("prometheus_tsdb_head_truncations", "Truncations of the head", None, |r| {
+        Some(r.stats.head_truncations.count() as f64)
+    }),
+    ("prometheus_tsdb_head_truncations_failed", "Truncations of the head that failed", None, |r| {
+        Some(r.stats.head_truncations_failed as f64)
+    }),
+    ("prometheus_tsdb_wal_truncations", "Truncations of the logs", None, |r| {
+        Some(r.stats.log_truncations.count() as f64)
+    }),
+    ("prometheus_tsdb_wal_truncations_failed", "Truncations of the logs that failed", None, |r| {
+        Some(r.stats.log_truncations_failed as f64)
+    }),
+    ("prometheus_tsdb_checkpoint_creations", "Checkpoints of the WAL", None, |r| {
+        Some(r.stats.checkpoints as f64)
+    }),
+    ("prometheus_tsdb_mmap_chunks", "Chunks moved from memory to files", None, |r| {
+        Some(r.stats.chunks_mapped as f64)
+    }),
+    ("prometheus_tsdb_mmap_chunk_corruptions", "Damaged chunk files found at start", None, |r| {
+        Some(r.stats.bad_chunk_files as f64)
     }),
     ("prometheus_tsdb_out_of_order_samples", "Samples refused as out of order", Some("float"), |r| {
         Some(r.stats.counters.out_of_order as f64)
@@ -136,6 +189,18 @@ const COUNTERS: &[(&str, &str, Option<&str>, Read)] = &[
     ),
 ];
 
+/// What is timed by each tenant's storage.
+const DURATIONS: &[(&str, &str, fn(&Stats) -> &Durations)] = &[
+    ("prometheus_tsdb_wal_fsync_duration_seconds", "Syncs of the WAL", |s| &s.wal_syncs),
+    (
+        "prometheus_tsdb_out_of_order_wbl_fsync_duration_seconds",
+        "Syncs of the log of samples out of order",
+        |s| &s.wbl_syncs,
+    ),
+    ("prometheus_tsdb_wal_truncate_duration_seconds", "Truncations of the logs", |s| &s.log_truncations),
+    ("prometheus_tsdb_head_gc_duration_seconds", "Truncations of the head", |s| &s.head_truncations),
+];
+
 impl Collector for TenantCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let open = self.tenants.open();
@@ -153,6 +218,18 @@ impl Collector for TenantCollector {
             let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
             for (labels, value) in values(&readings, *sample_type, *read) {
                 ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        for (name, help, read) in DURATIONS {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            for reading in &readings {
+                let durations = read(&reading.stats);
+                let bounds = BUCKETS_SECONDS.into_iter().chain([f64::MAX]);
+                let buckets: Vec<_> = bounds.zip(durations.counts).collect();
+                let sum = durations.nanos as f64 / 1e9;
+                let labels = [("tenant", reading.tenant.as_str())];
+                let mut family = metric.encode_family(&labels)?;
+                family.encode_histogram::<NoLabelSet>(sum, durations.count(), &buckets, None)?;
             }
         }
         self.encode_process_wide(&mut encoder)
@@ -183,6 +260,7 @@ impl TenantCollector {
             lowest_ms,
             retention_ms: self.options.retention_ms,
             retention_bytes: self.options.retention_bytes,
+            exemplars_max: self.options.exemplars_max,
         }
     }
 

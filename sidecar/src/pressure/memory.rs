@@ -19,9 +19,10 @@ use crate::metrics::Metrics;
 
 /// Between two looks: a flood of new series takes some hundred megabytes per second.
 const EVERY: Duration = Duration::from_millis(20);
-/// Percent of the ceiling at which new series are refused, and below which they are taken again.
-const SERIES_CLOSE: u64 = 80;
-const SERIES_REOPEN: u64 = 75;
+/// Percent of the ceiling at which new series are refused, and below which they are taken again. A series whose chunk
+/// fills takes up to a third more than at first.
+const SERIES_CLOSE: u64 = 75;
+const SERIES_REOPEN: u64 = 70;
 /// Percent of the ceiling below which writes are taken again.
 const WRITES_REOPEN: u64 = 95;
 const _: () = assert!(SERIES_REOPEN < SERIES_CLOSE && SERIES_CLOSE < WRITES_REOPEN && WRITES_REOPEN < 100);
@@ -133,15 +134,15 @@ mod tests {
             watch.look();
             (budget.is_closed(), pressure.admit().is_err())
         };
-        assert_eq!(with_used(799), (false, false));
-        assert_eq!(with_used(800), (true, false));
-        assert_eq!(with_used(760), (true, false), "not at once");
+        assert_eq!(with_used(749), (false, false));
+        assert_eq!(with_used(750), (true, false));
+        assert_eq!(with_used(710), (true, false), "not at once");
         assert_eq!(with_used(999), (true, false));
         assert_eq!(with_used(1000), (true, true));
         assert_eq!(with_used(960), (true, true), "not at once");
         assert_eq!(with_used(0), (true, true), "what cannot be read changes nothing");
         assert_eq!(with_used(940), (true, false));
-        assert_eq!(with_used(700), (false, false));
+        assert_eq!(with_used(699), (false, false));
         assert_eq!(with_used(2000), (true, true));
         let error = pressure.admit().unwrap_err();
         assert_eq!((error.status().as_u16(), error.retry_after_seconds().is_some()), (503, true));

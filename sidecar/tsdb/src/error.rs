@@ -126,6 +126,22 @@ pub enum Refusal {
         /// The oldest time still accepted.
         bound_ms: i64,
     },
+    /// The series has a newer exemplar, and this one is older than the window for samples out of order.
+    #[error("out of order exemplar: got {t_ms}, the newest is at {last_ms}")]
+    OutOfOrderExemplar {
+        /// The refused exemplar's time.
+        t_ms: i64,
+        /// The newest exemplar's time.
+        last_ms: i64,
+    },
+    /// The labels of an exemplar are too long.
+    #[error("an exemplar's labels have {got} characters, more than {max}")]
+    ExemplarLabels {
+        /// What it has.
+        got: u64,
+        /// What it may have.
+        max: u64,
+    },
     /// Further ahead of this machine's clock than allowed.
     #[error("too far in the future: {t_ms} is past the newest accepted time {bound_ms}")]
     TooFarInFuture {

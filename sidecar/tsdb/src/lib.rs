@@ -37,7 +37,9 @@ mod wal;
 
 pub use chunkenc::{Encoding, UnknownEncoding};
 pub use error::{Error, Refusal};
-pub use head::{Appender, Cardinality, Count, Counters, Pending, Scan, SeriesRef, display_series};
+pub use head::{
+    Appender, Cardinality, Count, Counters, Exemplar, Metadata, Pending, Scan, SeriesRef, display_series,
+};
 pub use limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};
 pub use read_only::{MergedSeries, SeriesData, TsdbReadOnly};
 pub use retention::{DiskUsage, Expiry, Removed};

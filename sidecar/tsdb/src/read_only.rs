@@ -11,7 +11,7 @@ use crate::chunk::Chunk;
 use crate::chunkenc::{ChunkError, ChunkIter};
 use crate::error::Error;
 use crate::fs::Fs;
-use crate::head::{Before, Head, encode};
+use crate::head::{Before, Head, Replay, encode};
 use crate::index::{Postings, Symbol};
 use crate::limits::SeriesBudget;
 use crate::sample::Value;
@@ -38,10 +38,16 @@ impl TsdbReadOnly {
         let Options { block_range_ms, out_of_order_window_ms, .. } = Options::default();
         let budget = Arc::new(SeriesBudget::default());
         let mut head = Head::new(block_range_ms, min_valid, out_of_order_window_ms, budget);
-        wal::replay_read_only(fs, &dir.join(layout::WAL), Log::Wal, 0, &mut head)?;
+        head.begin_replay();
+        let mut replay = Replay::default();
         let wbl = metas.iter().filter_map(|meta| meta.wbl_first()).max().unwrap_or(0);
-        wal::replay_read_only(fs, &dir.join(layout::WBL), Log::Wbl, wbl, &mut head)?;
-        head.replay_done();
+        wal::replay_read_only(fs, &dir.join(layout::WBL), Log::Wbl(wbl), &mut |payload| {
+            replay.out_of_order(payload, block_range_ms)
+        })?;
+        wal::replay_read_only(fs, &dir.join(layout::WAL), Log::Wal, &mut |payload| {
+            replay.record(&mut head, payload)
+        })?;
+        replay.done(&mut head);
         Ok(Self { blocks, bad_blocks, head })
     }
 

@@ -1,6 +1,7 @@
 //! One tenant's storage: opening, appending, cutting blocks, retention, closing.
 
 mod maintain;
+mod opening;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -9,15 +10,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ulid::Ulid;
 
-use crate::block::{self, Meta};
-use crate::chunks_head::{self, HeadChunks};
+use crate::block::Meta;
+use crate::chunks_head::HeadChunks;
 use crate::error::Error;
 use crate::fs::{Fs, RealFs};
-use crate::head::{self, Appender, Cardinality, Count, Counters, Head};
+use crate::head::{self, Appender, Cardinality, Count, Counters, Exemplar, Head, Metadata};
 use crate::limits::{Limits, SeriesBudget};
 use crate::retention::{self, Bounds, DiskUsage, Removed};
 use crate::timing::Durations;
-use crate::wal::{self, NextSegments, Wal, WalSync};
+use crate::wal::{Wal, WalSync};
 use crate::{layout, lock};
 
 /// How a tenant's storage works.
@@ -41,6 +42,8 @@ pub struct Options {
     /// milliseconds; 0 refuses all. Up to half a block's range such samples go into the block of their range; beyond,
     /// those that come too late for it get an overlapping block. Default 10 min.
     pub out_of_order_window_ms: i64,
+    /// How many exemplars are kept, the oldest going for each new one. 0, the default, keeps none.
+    pub exemplars_max: usize,
     /// Counts and bounds the series of all storages that share it.
     pub series_budget: Arc<SeriesBudget>,
     /// Where the files are. Default the machine's file system.
@@ -57,6 +60,7 @@ impl Default for Options {
             retention_bytes: 0,
             future_window_ms: 10 * 60 * 1000,
             out_of_order_window_ms: 10 * 60 * 1000,
+            exemplars_max: 0,
             series_budget: Arc::default(),
             fs: Arc::new(RealFs),
         }
@@ -73,6 +77,10 @@ pub struct Stats {
     pub chunks: u64,
     /// Oldest and newest time in the head, milliseconds; `None` while it is empty.
     pub head_time_range: Option<(i64, i64)>,
+    /// Exemplars in memory.
+    pub exemplars: u64,
+    /// Series that have any.
+    pub series_with_exemplars: u64,
     /// Bytes of label strings in the head.
     pub symbol_bytes: u64,
     /// Totals since the tenant was opened.
@@ -127,87 +135,13 @@ pub struct Tsdb {
     /// Held while a block is cut or removed, or the WAL truncated.
     maintenance: Mutex<()>,
     done: maintain::Done,
-    replayed: wal::Replayed,
+    torn_bytes: u64,
+    unknown_refs: u64,
     bad_blocks: Vec<Error>,
     bad_chunks: Option<Error>,
 }
 
 impl Tsdb {
-    /// Opens or creates the storage in `dir`: removes what an interrupted run left, reads the blocks' descriptions
-    /// and replays the WAL. Only one process may have it open.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] where acknowledged samples would be lost, [`Error::Unsupported`] where data of another
-    /// kind is there, [`Error::Io`].
-    pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
-        let fs = &options.fs;
-        let wal_dir = dir.join(layout::WAL);
-        fs.create_dir_durable(&wal_dir).map_err(Error::io("create", &wal_dir))?;
-        // A killed process may have created them and not lived to make their names durable.
-        fs.sync_parent(&wal_dir).and_then(|()| fs.sync_parent(dir)).map_err(Error::io("fsync", dir))?;
-        layout::remove_leftovers(fs.as_ref(), dir).map_err(Error::io("clean", dir))?;
-        let (blocks, bad_blocks) = block::read_all(fs.as_ref(), dir)?;
-        let min_valid = blocks.iter().filter(|block| block.is_in_order()).map(|block| block.max_time).max();
-        let mut head = Head::new(
-            options.block_range_ms,
-            min_valid.unwrap_or(i64::MIN),
-            options.out_of_order_window_ms,
-            Arc::clone(&options.series_budget),
-        );
-        let chunks_dir = dir.join(layout::CHUNKS_HEAD);
-        // Prometheus keeps samples out of order in such files too. They move to the write-behind log, and the WAL gives
-        // the rest.
-        let mut foreign = Vec::new();
-        let (next_file, bad_chunks) = chunks_head::load(fs.as_ref(), &chunks_dir, |entry| {
-            match entry.out_of_order {
-                true => foreign.push((entry.series, entry.chunk)),
-                false => head.load_chunk(entry),
-            }
-            Ok(())
-        })?;
-        if !foreign.is_empty() {
-            head.forget_loaded();
-        }
-        let replayed = wal::replay(fs.as_ref(), &wal_dir, &mut head)?;
-        let wbl = blocks.iter().filter_map(|block| block.wbl_first()).max();
-        let replayed_wbl = wal::replay_out_of_order(fs.as_ref(), &dir.join(layout::WBL), wbl, &mut head)?;
-        for (series, chunk) in &foreign {
-            for (t, value) in chunk.samples() {
-                head.replay_out_of_order(*series, t, value);
-            }
-        }
-        head.replay_done();
-        let segment_bytes = options.wal_segment_bytes;
-        let wal = Wal::create(
-            fs,
-            dir,
-            NextSegments { wal: replayed.next_segment, wbl: replayed_wbl.next_segment },
-            segment_bytes,
-            options.wal_sync,
-        )?;
-        let head_chunks = HeadChunks::new(fs, &chunks_dir, next_file);
-        if !foreign.is_empty() {
-            let began = wal.queue_wbl_segment(&head.seal(i64::MIN));
-            wal.wait(began)?;
-            wal.sync()?;
-            head_chunks.truncate(None)?;
-        }
-        Ok(Self {
-            dir: dir.to_owned(),
-            options,
-            head: Mutex::new(head),
-            wal,
-            head_chunks,
-            log_truncation: Mutex::new(None),
-            bad_chunks,
-            blocks: Mutex::new(blocks),
-            maintenance: Mutex::new(()),
-            done: maintain::Done::default(),
-            replayed,
-            bad_blocks,
-        })
-    }
-
     /// The directory that was opened.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -297,6 +231,22 @@ impl Tsdb {
         head::largest_metric(&self.head).ok().flatten()
     }
 
+    /// The exemplars that are kept, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Broken`].
+    pub fn exemplars(&self) -> Result<Vec<Exemplar>, Error> {
+        Ok(lock(&self.head)?.exemplars())
+    }
+
+    /// What senders said of the metrics in the head, by metric name.
+    ///
+    /// # Errors
+    /// [`Error::Broken`].
+    pub fn metadata(&self) -> Result<Vec<Metadata>, Error> {
+        Ok(lock(&self.head)?.metadata())
+    }
+
     /// Makes everything appended so far durable; for [`WalSync::Interval`].
     pub fn sync(&self) -> Result<(), Error> {
         self.wal.sync()
@@ -324,8 +274,8 @@ impl Tsdb {
             blocks: self.blocks.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
             wal_segment,
             wal_segment_offset,
-            wal_torn_bytes: self.replayed.torn_bytes,
-            wal_unknown_refs: self.replayed.unknown_refs,
+            wal_torn_bytes: self.torn_bytes,
+            wal_unknown_refs: self.unknown_refs,
             bad_blocks: self.bad_blocks.len() as u64,
             poisoned: self.is_broken(),
             wal_syncs,
@@ -343,6 +293,7 @@ impl Tsdb {
             stats.series = head.series_count() as u64;
             stats.counters = head.counters();
             stats.chunks = stats.counters.chunks_created.saturating_sub(stats.counters.chunks_removed);
+            (stats.exemplars, stats.series_with_exemplars) = head.exemplar_counts();
             stats.head_time_range = head.time_range();
             stats.symbol_bytes = head.symbols().bytes() as u64;
         }

@@ -82,6 +82,14 @@ impl Sender {
         self
     }
 
+    /// POSTs a body as it is, for the whole answer: status, headers and text.
+    pub async fn exchange(&self, body: Vec<u8>) -> Result<(u16, HeaderMap, String)> {
+        let request = self.client.post(&self.url).headers(self.headers.clone());
+        let response = request.timeout(TIMEOUT).body(body).send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Ok((status, headers, response.text().await?))
+    }
+
     /// POSTs a body as it is.
     pub async fn post(&self, body: Vec<u8>) -> Answer {
         self.request(reqwest::Method::POST, body).await

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use ringside_proto::Protocol;
 use ringside_proto::limits::ContentLimits;
 use ringside_proto::ringside::Reason;
 use ringside_tsdb::Tsdb;
 
-use crate::append::{self, Checked, Contents, Outcome};
+use crate::append::{self, Checked, Outcome, Totals};
 use crate::cardinality::Cardinalities;
 use crate::error::WriteError;
 use crate::limits::{Limits, RequestLimit, Reservation, TenantLimits};
@@ -20,6 +21,7 @@ const ECHO_CHARS_MAX: usize = 200;
 /// One request at work, with what it holds.
 #[derive(Debug)]
 pub(super) struct Job {
+    pub(super) protocol: Protocol,
     pub(super) tenant: TenantId,
     pub(super) limits: Arc<Limits>,
     pub(super) tenant_limits: TenantLimits,
@@ -38,9 +40,10 @@ impl Job {
 
     /// Judges a decompressed body. The second time, after its tenant was created, finds nothing new.
     pub(super) fn check<'b>(&self, decoded: &'b Decoded) -> Result<Checked<'b>, WriteError> {
-        let mut checked = append::check(decoded)?;
+        let mut checked = append::check(decoded, self.protocol)?;
         checked.limits = self.handed;
-        let (series, samples) = (u64::from(checked.contents.series), checked.contents.samples);
+        let Totals { series, contents, .. } = checked.totals;
+        let (series, samples) = (u64::from(series), contents.samples.saturating_add(contents.histograms));
         for (limit, got, max) in [
             (RequestLimit::Series, series, self.tenant_limits.series_max),
             (RequestLimit::Series, series, self.handed.series_per_request.unwrap_or(0)),
@@ -52,17 +55,17 @@ impl Job {
     }
 
     /// Appends what [`check`](Self::check) passed.
-    pub(super) fn append(&self, body: Checked<'_>, tsdb: &Tsdb) -> Result<(Contents, Outcome), WriteError> {
-        let contents = body.contents;
-        if contents.series == 0 {
-            return Ok((contents, Outcome::default()));
+    pub(super) fn append(&self, body: Checked<'_>, tsdb: &Tsdb) -> Result<(Totals, Outcome), WriteError> {
+        let totals = body.totals;
+        if totals.series == 0 {
+            return Ok((totals, Outcome::default()));
         }
         let mut outcome = append::append(body, tsdb)?;
         if outcome.worst == Some(Reason::Limit) {
             let hint = self.where_series_are(tsdb);
             outcome.first.get_or_insert_default().push_str(&hint);
         }
-        Ok((contents, outcome))
+        Ok((totals, outcome))
     }
 
     /// For whoever has too many series: how many, and the metric that has most of them.

@@ -3,6 +3,7 @@
 use prost::Message;
 use reqwest::{Client, RequestBuilder};
 use ringside_proto::prometheus::{Histogram, Label, Sample, TimeSeries, WriteRequest};
+use ringside_proto::prometheus_v2 as v2;
 use ringside_proto::ringside::Reason;
 use ringside_tsdb::Options;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -164,13 +165,13 @@ async fn refused_series_are_listed_and_the_others_stored() {
     let server = Server::start().await;
     server.answer(body(vec![series("a", &[(5000, 1.0)])])).await;
     let request =
-        body(vec![series("a", &[(5000, 2.0)]), series("b", &[(1, 1.0)]), series("a", &[(4000, 1.0)])]);
+        body(vec![series("a", &[(5000, 2.0)]), series("b", &[(1, 1.0)]), series("a", &[(-700_000, 1.0)])]);
     let response = server.post(request.clone()).header(HEADER_REFUSALS, "1").send().await.unwrap();
     assert_eq!(response.status(), 409);
     assert_eq!(response.headers()["content-type"], CONTENT_TYPE_REFUSED);
     let refused = WriteRefused::decode(response.bytes().await.unwrap()).unwrap();
     let list: Vec<_> = refused.series.iter().map(|s| (s.index, s.reason())).collect();
-    assert_eq!(list, [(0, Reason::DuplicateTimestamp), (2, Reason::OutOfOrder)]);
+    assert_eq!(list, [(0, Reason::DuplicateTimestamp), (2, Reason::TooOld)]);
     assert!(refused.message.starts_with("2 of 3 series refused"), "{}", refused.message);
     assert_eq!(server.samples("default-tenant"), 2);
 
@@ -184,14 +185,58 @@ async fn the_worst_refusal_sets_the_status() {
     let server = Server::start().await;
     server.answer(body(vec![series("a", &[(5000, 1.0)])])).await;
     let mut histogram = series("h", &[]);
-    histogram.histograms.push(Histogram::default());
-    let (status, message) = server.answer(body(vec![series("a", &[(4000, 1.0)]), histogram.clone()])).await;
+    histogram.histograms.push(Histogram { schema: 99, ..Histogram::default() });
+    let (status, message) =
+        server.answer(body(vec![series("a", &[(-700_000, 1.0)]), histogram.clone()])).await;
     assert_eq!(status, 400, "{message}");
     let (status, message) = server.answer(body(vec![histogram])).await;
     assert_eq!(status, 400);
-    assert!(message.contains("native histograms are not supported yet"), "{message}");
+    assert!(message.contains("series 0: histogram schema 99"), "{message}");
     let empty_label_set = TimeSeries { labels: Vec::new(), ..series("", &[(1, 1.0)]) };
     assert_eq!(server.answer(body(vec![empty_label_set])).await.0, 400);
+}
+
+/// What is written is said on every answer to remote write 2.0, and to a filter that asks.
+#[tokio::test]
+async fn what_is_written_is_counted() {
+    let server = Server::start().await;
+    let written = |response: &reqwest::Response| {
+        HEADERS_WRITTEN.map(|name| response.headers().get(name).map(|v| v.to_str().unwrap().to_owned()))
+    };
+    let counts = |counts: [u64; 3]| counts.map(|count| Some(count.to_string()));
+    let first = v2::TimeSeries {
+        labels_refs: vec![1, 2],
+        samples: vec![v2::Sample { value: 1.0, timestamp: 5000, start_timestamp: 0 }],
+        exemplars: vec![v2::Exemplar { labels_refs: vec![3, 4], value: 1.0, timestamp: 5000 }],
+        ..v2::TimeSeries::default()
+    };
+    let odd = v2::TimeSeries { labels_refs: vec![1], ..first.clone() };
+    let histogram = v2::TimeSeries {
+        // Unsorted, and one that is dropped.
+        labels_refs: vec![3, 4, 1, 4, 5, 0],
+        histograms: vec![v2::Histogram { timestamp: 5000, ..v2::Histogram::default() }],
+        ..v2::TimeSeries::default()
+    };
+    let symbols = ["", "__name__", "a", "trace", "b", "empty"].map(str::to_owned).to_vec();
+    let request = |timeseries| snappy(&v2::Request { symbols: symbols.clone(), timeseries }.encode_to_vec());
+    let post = |body: Vec<u8>| server.post(body).header("content-type", Protocol::V2.content_type());
+    let send = async |request: RequestBuilder| request.send().await.unwrap();
+
+    let response = send(post(request(vec![first.clone(), histogram.clone()]))).await;
+    assert_eq!((response.status().as_u16(), written(&response)), (204, counts([1, 1, 1])));
+    let response = send(post(request(vec![first, odd, histogram]))).await;
+    assert_eq!((response.status().as_u16(), written(&response)), (400, counts([1, 1, 1])));
+    let message = response.text().await.unwrap();
+    assert!(message.contains("series 1: the label references are odd in number"), "{message}");
+    let response = send(post(snappy(b"nonsense"))).await;
+    assert_eq!((response.status().as_u16(), written(&response)), (400, counts([0, 0, 0])));
+
+    let body = body(vec![series("c", &[(1, 1.0)])]);
+    let response = send(server.post(body.clone())).await;
+    assert_eq!((response.status().as_u16(), written(&response)), (200, [None, None, None]));
+    let response = send(server.post(body).header(HEADER_REFUSALS, "1")).await;
+    assert_eq!((response.status().as_u16(), written(&response)), (200, counts([1, 0, 0])));
+    assert_eq!(server.samples("default-tenant"), 3);
 }
 
 #[tokio::test]

@@ -2,49 +2,70 @@
 
 use super::xor_value::Window;
 
-/// Appends `n` low bits of `value` to `bytes`, whose last byte has `free` unused low bits (0 to 7).
+/// The bits after the last whole byte.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tail {
+    /// The bits, from the highest on; zeros after them.
+    pub(crate) byte: u8,
+    /// How many: 0 to 7.
+    pub(crate) bits: u8,
+}
+
+/// Appends `n` low bits of `value` to whole bytes and the bits after those. What was written before is not read, so
+/// that appending waits for no memory.
 #[inline]
-pub(crate) fn put_bits(bytes: &mut Vec<u8>, free: &mut u8, value: u64, n: u32) {
+pub(crate) fn put_bits(bytes: &mut Vec<u8>, tail: &mut Tail, value: u64, n: u32) {
     debug_assert!(n <= 64);
-    let mut left = n;
-    if *free > 0 && left > 0 {
-        let room = u32::from(*free);
-        let take = room.min(left);
-        let bits = (value >> (left - take)) & ((1u64 << take) - 1);
-        if let Some(last) = bytes.last_mut() {
-            *last |= (bits << (room - take)) as u8;
-        }
-        *free -= take as u8;
-        left -= take;
+    if n > 32 {
+        put_few(bytes, tail, value >> 32, n - 32);
+        put_few(bytes, tail, value, 32);
+    } else {
+        put_few(bytes, tail, value, n);
     }
-    while left >= 8 {
-        left -= 8;
-        bytes.push((value >> left) as u8);
+}
+
+/// The same for at most 32 bits.
+#[inline]
+fn put_few(bytes: &mut Vec<u8>, tail: &mut Tail, value: u64, n: u32) {
+    let total = u32::from(tail.bits) + n;
+    let value = value & ((1u64 << n) - 1);
+    let mut all = u64::from(tail.byte) << 56 | (value << 1) << (63 - total);
+    for _ in 0..total / 8 {
+        bytes.push((all >> 56) as u8);
+        all <<= 8;
     }
-    if left > 0 {
-        bytes.push((value << (8 - left)) as u8);
-        *free = 8 - left as u8;
-    }
+    *tail = Tail { byte: (all >> 56) as u8, bits: (total % 8) as u8 };
 }
 
 /// A growing stream of bits.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BitWriter {
+    /// All bytes, the last one padded by zeros.
     pub(crate) bytes: Vec<u8>,
-    /// Unused low bits in the last byte.
-    free: u8,
+    tail: Tail,
 }
 
 impl BitWriter {
     /// Appends `n` low bits of `value`.
     #[inline]
     pub(crate) fn put(&mut self, value: u64, n: u32) {
-        put_bits(&mut self.bytes, &mut self.free, value, n);
+        self.put_with(|bytes, tail| put_bits(bytes, tail, value, n));
     }
 
     /// Appends the XOR of two floats' bits.
     pub(crate) fn put_xor(&mut self, window: &mut Window, xor: u64) {
-        window.put(&mut self.bytes, &mut self.free, xor);
+        self.put_with(|bytes, tail| window.put(bytes, tail, xor));
+    }
+
+    #[inline]
+    fn put_with(&mut self, put: impl FnOnce(&mut Vec<u8>, &mut Tail)) {
+        if self.tail.bits > 0 {
+            self.bytes.pop();
+        }
+        put(&mut self.bytes, &mut self.tail);
+        if self.tail.bits > 0 {
+            self.bytes.push(self.tail.byte);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Owns the bytes of one chunk. When a chunk is full is the head's to say.
 
-use super::bstream::{BitReader, put_bits};
+use super::bstream::{BitReader, Tail, put_bits};
 use super::xor_value::Window;
 use super::{ChunkError, Encoding};
 use crate::encoding::{put_uvarint, put_varint};
@@ -21,8 +21,8 @@ pub(crate) struct XorAppender {
     /// The number of samples. It goes to the front of the bytes when they are handed out, so that adding a sample
     /// touches their end only.
     count: u16,
-    /// Unused low bits in the last byte.
-    free: u8,
+    /// What comes after the bytes. It is kept here, so that adding a sample does not read them.
+    tail: Tail,
     window: Window,
 }
 
@@ -36,14 +36,14 @@ impl XorAppender {
     /// The bytes that the chunk has so far.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + usize::from(self.tail.bits > 0)
     }
 
     /// A copy of the chunk as it is; empty without samples.
     pub(crate) fn copy(&self) -> Box<[u8]> {
-        let mut bytes: Box<[u8]> = self.bytes.as_slice().into();
-        put_count(&mut bytes, self.count);
-        bytes
+        let mut bytes = Vec::with_capacity(self.len());
+        bytes.extend_from_slice(&self.bytes);
+        self.complete(bytes)
     }
 
     /// Time and value bits of the newest sample; zeros without samples.
@@ -52,12 +52,29 @@ impl XorAppender {
         (self.t, self.v)
     }
 
+    /// Reads where the next sample will go.
+    #[inline]
+    pub(crate) fn look(&self) -> u64 {
+        self.bytes.last().map_or(0, |&byte| byte.into())
+    }
+
     /// Takes the finished bytes and leaves an empty appender.
     pub(crate) fn finish(&mut self) -> Box<[u8]> {
-        let mut bytes = std::mem::take(&mut self.bytes).into_boxed_slice();
-        put_count(&mut bytes, self.count);
+        let bytes = std::mem::take(&mut self.bytes);
+        let bytes = self.complete(bytes);
         *self = Self::default();
         bytes
+    }
+
+    /// Adds to the whole bytes what is not among them.
+    fn complete(&self, mut bytes: Vec<u8>) -> Box<[u8]> {
+        if self.tail.bits > 0 {
+            bytes.push(self.tail.byte);
+        }
+        if let Some(head) = bytes.first_chunk_mut::<2>() {
+            *head = self.count.to_be_bytes();
+        }
+        bytes.into_boxed_slice()
     }
 
     /// Adds a sample newer than all before. At most 65,535 samples fit; the head cuts far below that.
@@ -69,7 +86,7 @@ impl XorAppender {
                 self.bytes.reserve(24);
                 self.bytes.extend_from_slice(&[0, 0]);
                 put_varint(&mut self.bytes, t);
-                put_bits(&mut self.bytes, &mut self.free, bits, 64);
+                put_bits(&mut self.bytes, &mut self.tail, bits, 64);
             }
             1 => {
                 self.delta = t.wrapping_sub(self.t) as u64;
@@ -87,9 +104,9 @@ impl XorAppender {
                     -524287..=524288 => (0b1110, 4, 20),
                     _ => (0b1111, 4, 64),
                 };
-                put_bits(&mut self.bytes, &mut self.free, prefix, prefix_bits);
+                put_bits(&mut self.bytes, &mut self.tail, prefix, prefix_bits);
                 if width > 0 {
-                    put_bits(&mut self.bytes, &mut self.free, dod as u64, width);
+                    put_bits(&mut self.bytes, &mut self.tail, dod as u64, width);
                 }
                 self.put_value(bits);
             }
@@ -101,13 +118,7 @@ impl XorAppender {
 
     #[inline]
     fn put_value(&mut self, bits: u64) {
-        self.window.put(&mut self.bytes, &mut self.free, bits ^ self.v);
-    }
-}
-
-fn put_count(bytes: &mut [u8], count: u16) {
-    if let Some(head) = bytes.first_chunk_mut::<2>() {
-        *head = count.to_be_bytes();
+        self.window.put(&mut self.bytes, &mut self.tail, bits ^ self.v);
     }
 }
 

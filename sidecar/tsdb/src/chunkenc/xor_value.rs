@@ -1,7 +1,7 @@
 //! Floats as the XOR with the float before: only the bits between its leading and trailing zeros are written, and
 //! where those are is written only if they do not fit where the last ones were.
 
-use super::bstream::{BitReader, put_bits};
+use super::bstream::{BitReader, Tail, put_bits};
 
 const NONE: u8 = 0xff;
 
@@ -22,24 +22,24 @@ impl Default for Window {
 impl Window {
     /// Appends the XOR of a value's bits with those of the value before.
     #[inline]
-    pub(crate) fn put(&mut self, bytes: &mut Vec<u8>, free: &mut u8, xor: u64) {
+    pub(crate) fn put(&mut self, bytes: &mut Vec<u8>, tail: &mut Tail, xor: u64) {
         if xor == 0 {
-            put_bits(bytes, free, 0, 1);
+            put_bits(bytes, tail, 0, 1);
             return;
         }
         let leading = (xor.leading_zeros() as u8).min(31);
         let trailing = xor.trailing_zeros() as u8;
         if self.leading != NONE && leading >= self.leading && trailing >= self.trailing {
-            put_bits(bytes, free, 0b10, 2);
+            put_bits(bytes, tail, 0b10, 2);
             let width = 64 - u32::from(self.leading) - u32::from(self.trailing);
-            put_bits(bytes, free, xor >> self.trailing, width);
+            put_bits(bytes, tail, xor >> self.trailing, width);
             return;
         }
         *self = Self { leading, trailing };
         let width = 64 - u32::from(leading) - u32::from(trailing);
         let header = (0b11 << 11) | (u64::from(leading) << 6) | u64::from(width & 63);
-        put_bits(bytes, free, header, 13);
-        put_bits(bytes, free, xor >> trailing, width);
+        put_bits(bytes, tail, header, 13);
+        put_bits(bytes, tail, xor >> trailing, width);
     }
 
     /// Reads what [`Self::put`] wrote. `None` at the end of the bits, and for bits without a window.

@@ -14,7 +14,7 @@ use crate::wal::{Position, Wal};
 
 /// A series found by [`Appender::series`]. Good until the next call of that function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SeriesRef(u32);
+pub struct SeriesRef(pub(super) u32);
 
 /// What [`Appender::series_in`] learned from the series before: senders repeat their series in the same order, and
 /// neighbours share most of their labels. For one appender; another one does not know it and starts anew.
@@ -26,31 +26,31 @@ pub struct Scan<'k> {
 }
 
 /// Stands for the appender's [`Fresh`] series.
-const FRESH: u32 = u32::MAX;
+pub(super) const FRESH: u32 = u32::MAX;
 
 /// A series that was not known. It is created by its first accepted sample, so that refused ones leave nothing.
 #[derive(Debug, Default)]
-struct Fresh {
+pub(super) struct Fresh {
     /// Its canonical key.
     key: Vec<u8>,
     hash: u64,
-    slot: Option<u32>,
+    pub(super) slot: Option<u32>,
 }
 
 /// One request being appended. What it accepted is kept whether it is committed or dropped; only
 /// [`Pending::wait`] says that it is durable.
 #[derive(Debug)]
 pub struct Appender<'a> {
-    head: MutexGuard<'a, Head>,
+    pub(super) head: MutexGuard<'a, Head>,
     wal: &'a Wal,
-    records: Records,
-    fresh: Fresh,
+    pub(super) records: Records,
+    pub(super) fresh: Fresh,
     /// Samples older than this are not in order, even if they are the newest of their series.
     oldest_ms: i64,
     /// Samples out of order that are older than this are too old; `i64::MAX` where none is accepted.
-    oldest_late_ms: i64,
+    pub(super) oldest_late_ms: i64,
     /// Samples newer than this are too far in the future.
-    newest_ms: i64,
+    pub(super) newest_ms: i64,
     queued: bool,
     number: u64,
 }
@@ -188,7 +188,8 @@ impl<'a> Appender<'a> {
         let entry = known.and_then(|slot| self.head.series.get(slot as usize));
         if let Value::Float(v) = value
             && is_stale(v)
-            && let Some(last) = entry.and_then(|entry| entry.last())
+            && let Some(entry) = entry.filter(|entry| entry.newest().is_some_and(|newest| t_ms > newest))
+            && let Some(last) = entry.last()
         {
             // What ends a series of histograms is a histogram.
             value = last.stale_of_its_kind();
@@ -227,7 +228,10 @@ impl<'a> Appender<'a> {
             Stored::InFile | Stored::Nothing => slot.and_then(|slot| self.head.late.get(slot, t_ms)),
         };
         match (stored, newest) {
-            (Some(stored), _) if stored.same(value) => Ok(Place::Stored),
+            // A stale marker took the kind of what came before it.
+            (Some(stored), _) if stored.same(value) || (stored.is_stale() && value.is_stale()) => {
+                Ok(Place::Stored)
+            }
             (Some(_), _) => Err(Refusal::DuplicateTimestamp { t_ms }),
             _ if t_ms > self.newest_ms => Err(Refusal::TooFarInFuture { t_ms, bound_ms: self.newest_ms }),
             _ if is_in_order => Ok(Place::InOrder),

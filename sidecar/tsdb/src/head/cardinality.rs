@@ -129,9 +129,12 @@ mod tests {
 
     fn head(series: &[&[(&str, &str)]]) -> Mutex<Head> {
         let mut head = Head::new(7_200_000, i64::MIN, 0, Arc::default());
+        let mut replay = crate::head::Replay::default();
         for (reference, labels) in (1..).zip(series) {
             let labels: Vec<_> = labels.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())).collect();
-            head.replay_series(reference, &labels);
+            let mut record = crate::record::SeriesEncoder::default();
+            record.push(reference, labels.len(), labels);
+            replay.record(&mut head, record.bytes()).unwrap();
         }
         Mutex::new(head)
     }

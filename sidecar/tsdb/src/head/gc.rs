@@ -31,7 +31,7 @@ impl Head {
     }
 
     /// Drops chunks that end before `mint`, and series left empty, in some slots; the lock need not be held for
-    /// the whole head.
+    /// the whole head. While logs are replayed, no series goes: records still to come may name it.
     pub(crate) fn truncate_step(&mut self, mint: i64, mut step: TruncateStep) -> TruncateStep {
         let end = self.series.len().min(step.next + SLOTS_PER_STEP);
         for slot in step.next..end {
@@ -43,6 +43,7 @@ impl Head {
             }
             match series.mint() {
                 Some(oldest) => step.oldest = step.oldest.min(oldest),
+                None if self.is_replaying => {}
                 None if series.reference != 0 && !self.late.holds(slot as u32) => self.remove(slot, mint),
                 None => {}
             }
@@ -56,9 +57,12 @@ impl Head {
     /// appended, and expired references go.
     pub(crate) fn end_truncate(&mut self, mint: i64, step: &TruncateStep) {
         self.mint = if self.by_key.is_empty() { i64::MAX } else { step.oldest.max(mint) };
-        self.retired.retain(|_, expiry| *expiry >= mint);
+        if !self.is_replaying {
+            self.retired.retain(|_, expiry| *expiry >= mint);
+        }
         self.series.shrink();
         self.forget_out_of_order();
+        self.metrics.forget_unused(&mut self.symbols);
     }
 
     /// Removes every series without a sample.
@@ -87,6 +91,7 @@ impl Head {
             self.symbols.release(name);
             self.symbols.release(value);
         }
+        self.exemplars.forget(series.reference);
         self.retired.insert(series.reference, expiry);
         self.counters.series_removed += 1;
     }

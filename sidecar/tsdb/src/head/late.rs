@@ -14,7 +14,7 @@ use crate::sample::Value;
 #[derive(Debug, Default)]
 pub(super) struct Late {
     /// Slots of series with samples out of order that are not late.
-    slots: BTreeSet<u32>,
+    pub(super) slots: BTreeSet<u32>,
     /// Late samples by slot.
     late: HashMap<u32, OutOfOrder>,
 }
@@ -72,7 +72,7 @@ impl Head {
                 records.push(series.reference, t, &value);
             }
         }
-        records.payloads().into_iter().filter(|payload| !payload.is_empty()).map(<[u8]>::to_vec).collect()
+        records.to_records()
     }
 
     /// True if the head has samples out of order, late or not.
@@ -117,17 +117,5 @@ impl Head {
         self.late
             .slots
             .retain(|&slot| series.get(slot as usize).is_some_and(|series| series.has_out_of_order()));
-    }
-
-    /// A sample of the write-behind log. What the head has is passed over. False if no series record named its series.
-    pub(crate) fn replay_out_of_order(&mut self, reference: u64, t: i64, value: Value) -> bool {
-        let Some(&slot) = self.replayed.get(&reference) else { return false };
-        let Some(series) = self.series.get(slot as usize) else { return false };
-        let is_known = matches!(series.stored_at(t), super::series::Stored::Value(_))
-            || self.late.get(slot, t).is_some();
-        if !is_known {
-            self.push_out_of_order(slot, t, value);
-        }
-        true
     }
 }

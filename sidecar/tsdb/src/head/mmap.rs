@@ -17,9 +17,14 @@ pub(crate) struct Mappable {
 }
 
 impl Head {
+    /// No late sample falls into a chunk that ends before this time.
+    pub(crate) fn mappable_before(&self) -> i64 {
+        self.oldest_late().min(self.oldest_accepted())
+    }
+
     /// Copies of the chunks that may leave memory, in the slots from `from` on; and where to go on.
     pub(crate) fn mappable(&self, from: usize) -> (Vec<Mappable>, Option<usize>) {
-        let before = self.oldest_late().min(self.oldest_accepted());
+        let before = self.mappable_before();
         let end = from + SLOTS_PER_STEP;
         let found = self.series.range(from, end).filter_map(|(slot, series)| {
             let chunks = series.mappable(before);

@@ -5,12 +5,15 @@
 
 mod append;
 mod cardinality;
+mod exemplars;
 mod gc;
 mod late;
+mod metadata;
 mod mmap;
 mod ooo;
 mod open_chunk;
 mod records;
+mod replay;
 mod series;
 mod series_key;
 mod slots;
@@ -24,21 +27,23 @@ use hashbrown::HashTable;
 pub use append::{Appender, Pending, Scan, SeriesRef};
 pub use cardinality::{Cardinality, Count};
 pub(crate) use cardinality::{cardinality, largest_metric};
+pub use exemplars::Exemplar;
+use exemplars::Exemplars;
 pub(crate) use gc::SLOTS_PER_STEP;
 use late::Late;
 pub(crate) use late::LateSamples;
+pub use metadata::Metadata;
+use metadata::Metrics;
 pub(crate) use open_chunk::{encode, range_end};
 use records::Records;
+pub(crate) use replay::Replay;
 pub(crate) use series::{Before, Series};
 pub use series_key::display_series;
 pub(crate) use slots::Slots;
 pub(crate) use symbols::Symbols;
 
-use crate::chunk::MappedChunk;
-use crate::chunks_head::LoadedChunk;
 use crate::error::Refusal;
 use crate::limits::{LabelLimit, Limits, SeriesBudget, SeriesLimit};
-use crate::sample::Value;
 use symbols::KeyHasher;
 
 /// What the head counts; each a total since the tenant was opened.
@@ -59,6 +64,12 @@ pub struct Counters {
     pub out_of_bounds: u64,
     /// Samples refused because they are older than the window for samples out of order.
     pub too_old: u64,
+    /// Exemplars kept, exact duplicates not among them.
+    pub exemplars_appended: u64,
+    /// Exemplars passed over, because none are kept or their series has no sample.
+    pub exemplars_dropped: u64,
+    /// Exemplars refused.
+    pub exemplars_refused: u64,
     /// Series refused by a bound on labels or on the number of series.
     pub series_refused: u64,
     /// Series created.
@@ -103,13 +114,13 @@ pub(crate) struct Head {
     /// Samples before this time are late: their range is in a block, or about to be.
     sealed: i64,
     late: Late,
+    exemplars: Exemplars,
+    metrics: Metrics,
     limits: Limits,
     budget: Arc<SeriesBudget>,
     counters: Counters,
-    /// References in the WAL that name a series by another slot: reference to slot. Empty once replay is done.
-    replayed: HashMap<u64, u32>,
-    /// Chunks of head chunk files by the reference of a series that no record has named yet. Empty once replay is done.
-    loaded: HashMap<u64, Vec<MappedChunk>>,
+    /// A replay is under way: records still to come may name any series.
+    is_replaying: bool,
     /// References whose series left the head, or got another reference, while samples of theirs may remain in
     /// the WAL: reference to the newest time such a sample can have.
     retired: HashMap<u64, i64>,
@@ -134,11 +145,12 @@ impl Head {
             window,
             sealed: min_valid,
             late: Late::default(),
+            exemplars: Exemplars::default(),
+            metrics: Metrics::default(),
             limits: Limits::default(),
             budget,
             counters: Counters::default(),
-            replayed: HashMap::new(),
-            loaded: HashMap::new(),
+            is_replaying: false,
             retired: HashMap::new(),
             key: Vec::new(),
             records: Records::default(),
@@ -227,87 +239,6 @@ impl Head {
         references.extend(live.chain(retired));
         references.sort_unstable();
         references
-    }
-
-    /// A chunk of a head chunk file, for the series that a record of the WAL will name. What a block has is passed over;
-    /// so is what overlaps an earlier chunk.
-    pub(crate) fn load_chunk(&mut self, entry: LoadedChunk) {
-        let LoadedChunk { series, reference, chunk, .. } = entry;
-        if chunk.maxt < self.min_valid {
-            return;
-        }
-        let mapped = self.loaded.entry(series).or_default();
-        if mapped.last().is_none_or(|last| chunk.mint > last.maxt) {
-            mapped.push(MappedChunk { mint: chunk.mint, maxt: chunk.maxt, reference });
-        }
-    }
-
-    /// Forgets what [`Self::load_chunk`] took: the WAL gives all of it.
-    pub(crate) fn forget_loaded(&mut self) {
-        self.loaded = HashMap::new();
-    }
-
-    /// A series record of the WAL: creates the series, or makes its reference another name of a known one.
-    pub(crate) fn replay_series(&mut self, reference: u64, labels: &[(&[u8], &[u8])]) {
-        let mut key = std::mem::take(&mut self.key);
-        key.clear();
-        series_key::encode(labels, &mut key);
-        let hash = self.hasher.hash(&key);
-        let slot = match self.find(hash, &key) {
-            Some(slot) => {
-                self.loaded.remove(&reference);
-                if self.series.get(slot as usize).is_some_and(|series| series.reference != reference) {
-                    self.retired.entry(reference).or_insert(i64::MIN);
-                }
-                slot
-            }
-            None => {
-                let slot = self.create(reference, hash, labels);
-                self.attach(slot, reference);
-                slot
-            }
-        };
-        self.key = key;
-        self.next_ref = self.next_ref.max(reference.saturating_add(1));
-        self.replayed.insert(reference, slot);
-    }
-
-    /// Gives a new series the chunks that files hold of it.
-    fn attach(&mut self, slot: u32, reference: u64) {
-        let Some(mapped) = self.loaded.remove(&reference) else { return };
-        let (Some(first), Some(last)) = (mapped.first(), mapped.last()) else { return };
-        self.mint = self.mint.min(first.mint.max(self.min_valid));
-        self.maxt = self.maxt.max(last.maxt);
-        self.counters.chunks_created += mapped.len() as u64;
-        if let Some(series) = self.series.get_mut(slot as usize) {
-            series.attach(mapped);
-        }
-    }
-
-    /// A sample of the WAL. What a block has or an earlier record gave is passed over. False if no series record
-    /// named its series.
-    pub(crate) fn replay_sample(&mut self, reference: u64, t: i64, value: &Value) -> bool {
-        let Some(&slot) = self.replayed.get(&reference) else { return false };
-        if t < self.min_valid {
-            return true;
-        }
-        if let Some(expiry) = self.retired.get_mut(&reference) {
-            *expiry = t.max(*expiry);
-        }
-        let Some(series) = self.series.get_mut(slot as usize) else { return false };
-        if series.newest().is_none_or(|newest| t > newest) {
-            self.counters.chunks_created += series.push(t, value, self.range);
-            self.mint = self.mint.min(t);
-            self.maxt = self.maxt.max(t);
-        }
-        true
-    }
-
-    /// Ends the replay: forgets what only it needs, and the series without a sample.
-    pub(crate) fn replay_done(&mut self) {
-        self.replayed = HashMap::new();
-        self.loaded = HashMap::new();
-        self.collect_empty(self.min_valid);
     }
 
     /// Whether a slot has the series with this key, which came after the series in slot `previous`, whose canonical

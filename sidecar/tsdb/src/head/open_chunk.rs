@@ -96,6 +96,15 @@ impl OpenChunk {
         }
     }
 
+    /// Reads where the next sample will go.
+    #[inline]
+    pub(super) fn look(&self) -> u64 {
+        match &self.samples {
+            Samples::Float(xor) => xor.look(),
+            Samples::Histogram(_) | Samples::FloatHistogram(_) => 0,
+        }
+    }
+
     /// The newest time, where the samples are floats.
     #[inline]
     pub(super) fn newest_float(&self) -> Option<i64> {

@@ -10,8 +10,9 @@ use crate::chunk::{Chunk, ChunkRef, MappedChunk};
 use crate::chunkenc::Encoding;
 use crate::sample::Value;
 
-/// A series of the head.
+/// A series of the head: two cache lines, beside each other.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct Series {
     /// The reference that WAL records use; 0 in a vacant slot.
     pub(crate) reference: u64,
@@ -195,6 +196,22 @@ impl Series {
         self.rest().mapped = mapped;
     }
 
+    /// Drops the samples out of order whose time a chunk in memory has.
+    pub(super) fn drop_repeated(&mut self, range: i64) {
+        let Some(rest) = &mut self.rest else { return };
+        let mut samples = std::mem::take(&mut rest.out_of_order).before(i64::MAX);
+        samples.retain(|(t, _)| !matches!(self.stored_at(*t), Stored::Value(_)));
+        for (t, value) in samples {
+            self.push_out_of_order(t, value, range);
+        }
+    }
+
+    /// Reads where the next sample will go.
+    #[inline]
+    pub(super) fn look(&self) -> u64 {
+        self.open.look() ^ self.reference
+    }
+
     /// Chunks that are in files, oldest first.
     pub(crate) fn mapped(&self) -> &[MappedChunk] {
         self.rest.as_ref().map_or(&[], |rest| &rest.mapped)
@@ -247,6 +264,11 @@ mod tests {
 
     fn series() -> Series {
         Series::new(1, 1, Arc::from([]))
+    }
+
+    #[test]
+    fn a_series_is_two_cache_lines() {
+        assert_eq!(size_of::<Series>(), 128);
     }
 
     #[test]

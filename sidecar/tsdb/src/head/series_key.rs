@@ -38,6 +38,11 @@ pub(super) fn encode(labels: &[(&[u8], &[u8])], out: &mut Vec<u8>) {
     }
 }
 
+/// The labels that [`encode`] wrote.
+pub(super) fn fields(key: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    label_fields(key).map_while(Result::ok).map(|label| (label.name, label.value))
+}
+
 /// True if `key` is the canonical key of `labels`.
 #[inline]
 pub(super) fn matches<'a>(key: &[u8], labels: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> bool {

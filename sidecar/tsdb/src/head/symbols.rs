@@ -73,6 +73,18 @@ impl Symbols {
         self.table.find(self.hasher.hash(text), |&symbol| self.text(symbol) == text).copied()
     }
 
+    /// Adds one more use of a symbol that is in use.
+    pub(crate) fn share(&mut self, symbol: u32) {
+        if let Some(entry) = self.entries.get_mut(symbol as usize) {
+            entry.uses += 1;
+        }
+    }
+
+    /// How often a symbol is used.
+    pub(crate) fn uses(&self, symbol: u32) -> u32 {
+        self.entries.get(symbol as usize).map_or(0, |entry| entry.uses)
+    }
+
     /// Gives one use back; the last one frees the string.
     pub(crate) fn release(&mut self, symbol: u32) {
         let Some(entry) = self.entries.get_mut(symbol as usize) else { return };

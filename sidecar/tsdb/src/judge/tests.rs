@@ -84,9 +84,10 @@ fn damaged_segments() {
 /// A whole file has the right checksums already; a damaged one gets others.
 #[test]
 fn sealed_files_are_left_as_they_are() {
+    type Seal = fn(&[u8]) -> Vec<u8>;
     let dir = tempfile::tempdir().unwrap();
     let block = cut_block(dir.path(), 40);
-    let files: [(PathBuf, fn(&[u8]) -> Vec<u8>); 4] = [
+    let files: [(PathBuf, Seal); 4] = [
         (block.join("index"), reseal::index),
         (block.join("chunks/000001"), reseal::chunk_segment),
         (block.join("tombstones"), reseal::tombstones),

@@ -12,6 +12,7 @@ mod samples;
 mod series;
 mod tombstones;
 mod values;
+mod visit;
 
 use crate::encoding::{Decoder, Truncated, put_string, put_uvarint};
 use base::{Base, BaseEncoder};
@@ -23,6 +24,7 @@ pub(crate) use samples::{SampleEntry, SampleRecords, SamplesEncoder};
 pub(crate) use series::{SeriesEncoder, SeriesEntry, SeriesRecords};
 pub(crate) use tombstones::{TombstoneEntry, TombstoneRecords, TombstonesEncoder};
 pub(crate) use values::ValuesEncoder;
+pub(crate) use visit::{RUN_MAX, Visitor, visit};
 
 const SERIES: u8 = 1;
 const SAMPLES: u8 = 2;
@@ -37,6 +39,9 @@ const CUSTOM_FLOAT_HISTOGRAMS: u8 = 10;
 const SAMPLES_V2: u8 = 11;
 const HISTOGRAMS_V2: u8 = 12;
 const FLOAT_HISTOGRAMS_V2: u8 = 13;
+
+/// A record without an entry, which says that what the log has in front of it was synced before it was written.
+pub(crate) const SYNC_MARK: &[u8] = &[TOMBSTONES];
 
 /// An encoder keeps at most this much memory between requests.
 const KEPT_BYTES_MAX: usize = 1 << 20;

@@ -28,6 +28,11 @@ impl ValuesEncoder {
         [self.floats.bytes(), exponential, custom, float_exponential, float_custom]
     }
 
+    /// Copies of the payloads that hold something.
+    pub(crate) fn to_records(&self) -> Vec<Vec<u8>> {
+        self.payloads().into_iter().filter(|payload| !payload.is_empty()).map(<[u8]>::to_vec).collect()
+    }
+
     /// Starts anew and keeps the memory that a usual request needs.
     pub(crate) fn clear(&mut self) {
         self.floats.clear();

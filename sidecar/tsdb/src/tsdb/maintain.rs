@@ -2,14 +2,17 @@
 //!
 //! One such thing at a time, under the maintenance lock; no step holds the head's lock across I/O.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ulid::Ulid;
 
 use super::Tsdb;
 use crate::block::Meta;
+use crate::chunks_head::HeadChunks;
 use crate::cut::Cut;
 use crate::error::Error;
+use crate::head::Head;
 use crate::timing::Timer;
 use crate::wal::{self, Keep, Position};
 use crate::{layout, lock};
@@ -61,7 +64,9 @@ impl Tsdb {
             lock(&self.blocks)?.push(meta.clone());
         }
         let done = &self.done;
-        counted(&done.head_truncations, &done.head_truncations_failed, || self.truncate_head(range.1))?;
+        counted(&done.head_truncations, &done.head_truncations_failed, || {
+            truncate_head(&self.head, &self.head_chunks, range.1)
+        })?;
         *lock(&self.log_truncation)? = Some((range.1, wbl));
         self.cut_late()?;
         // A failure shows in the next call of `truncate_logs`.
@@ -119,16 +124,6 @@ impl Tsdb {
         Ok(Some(self.wal.wbl_first()))
     }
 
-    /// Drops everything before `mint` from the head and the head chunk files.
-    fn truncate_head(&self, mint: i64) -> Result<(), Error> {
-        let mut step = lock(&self.head)?.begin_truncate(mint);
-        while !step.done {
-            step = lock(&self.head)?.truncate_step(mint, step);
-        }
-        lock(&self.head)?.end_truncate(mint, &step);
-        self.head_chunks.truncate(step.oldest_file)
-    }
-
     /// True if a cut left the logs longer than they need to be, because truncating them failed.
     pub fn log_truncation_due(&self) -> bool {
         lock(&self.log_truncation).is_ok_and(|truncation| truncation.is_some())
@@ -170,22 +165,36 @@ impl Tsdb {
     /// Appends go on meanwhile. Returns how many chunks were written.
     pub fn map_chunks(&self) -> Result<u64, Error> {
         let _maintenance = lock(&self.maintenance)?;
-        let (mut next, mut count) = (Some(0), 0);
-        while let Some(from) = next {
-            let (mappable, then) = lock(&self.head)?.mappable(from);
-            next = then;
-            let written: Vec<_> = mappable
-                .iter()
-                .map(|some| self.head_chunks.write(some.reference, &some.chunks))
-                .collect::<Result<_, _>>()?;
-            self.head_chunks.flush()?;
-            let mut head = lock(&self.head)?;
-            for (some, references) in mappable.iter().zip(&written) {
-                head.map(some, references);
-                count += references.len() as u64;
-            }
-        }
+        let count = map_chunks(&self.head, &self.head_chunks)?;
         self.done.chunks_mapped.fetch_add(count, Ordering::Relaxed);
         Ok(count)
     }
+}
+
+/// Drops everything before `mint` from the head and the head chunk files.
+pub(super) fn truncate_head(head: &Mutex<Head>, files: &HeadChunks, mint: i64) -> Result<(), Error> {
+    let mut step = lock(head)?.begin_truncate(mint);
+    while !step.done {
+        step = lock(head)?.truncate_step(mint, step);
+    }
+    lock(head)?.end_truncate(mint, &step);
+    files.truncate(step.oldest_file)
+}
+
+/// Writes finished chunks that no late sample can fall into to files. Returns how many chunks were written.
+pub(super) fn map_chunks(head: &Mutex<Head>, files: &HeadChunks) -> Result<u64, Error> {
+    let (mut next, mut count) = (Some(0), 0);
+    while let Some(from) = next {
+        let (mappable, then) = lock(head)?.mappable(from);
+        next = then;
+        let written = mappable.iter().map(|some| files.write(some.reference, &some.chunks));
+        let written = written.collect::<Result<Vec<_>, _>>()?;
+        files.flush()?;
+        let mut head = lock(head)?;
+        for (some, references) in mappable.iter().zip(&written) {
+            head.map(some, references);
+            count += references.len() as u64;
+        }
+    }
+    Ok(count)
 }

@@ -3,17 +3,24 @@
 //! A checkpoint is itself a directory of segments, written under a temporary name, synced and renamed, before
 //! anything that it replaces is removed.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::reader::SegmentReader;
+use super::records::{self, Step};
 use super::segment::SegmentWriter;
 use super::writer::Wal;
 use crate::error::Error;
 use crate::fs::Fs;
-use crate::record::{self, HistogramEntry, Record, SeriesEncoder, ValuesEncoder};
+use crate::layout;
+use crate::record::{
+    self, ExemplarEntry, ExemplarsEncoder, MetadataEncoder, MetadataEntry, SampleEntry, SeriesEncoder,
+    ValuesEncoder, Visitor,
+};
 use crate::sample::Value;
-use crate::{encoding::Truncated, layout};
+
+/// Bytes of metadata in a record; the last entry may run over.
+const METADATA_BYTES: usize = 1 << 20;
 
 /// What a checkpoint must keep.
 pub(crate) struct Keep<'a> {
@@ -47,21 +54,28 @@ pub(crate) fn truncate(
     }
     fs.create_dir_durable(&tmp).map_err(Error::io("create", &tmp))?;
     let mut writer = SegmentWriter::create(fs, &tmp, 0, segment_bytes)?;
-    let mut copy = Copy {
-        fs: fs.as_ref(),
-        writer: &mut writer,
-        keep,
-        series: Default::default(),
-        values: Default::default(),
-    };
+    let mut copied = Vec::new();
     if let Some((_, path)) = old.last() {
-        for (_, segment) in layout::segments(fs.as_ref(), path).map_err(Error::io("list", path))? {
-            copy.segment(&segment)?;
+        copied = layout::segments(fs.as_ref(), path).map_err(Error::io("list", path))?;
+    }
+    copied.extend(segments.iter().take_while(|(index, _)| *index <= last).cloned());
+    let copied: Vec<_> = copied.into_iter().map(|(_, path)| path).collect();
+    let mut copy = Copy {
+        keep,
+        series: SeriesEncoder::default(),
+        values: ValuesEncoder::default(),
+        exemplars: ExemplarsEncoder::default(),
+        metadata: HashMap::new(),
+        metadata_seen: 0,
+    };
+    records::for_each(fs.as_ref(), &copied, &mut |step| match step {
+        Step::Record(place, payload) => {
+            record::visit(payload, &mut copy).map_err(|e| place.undecodable(e))?;
+            copy.write(&mut writer)
         }
-    }
-    for (_, segment) in segments.iter().take_while(|(index, _)| *index <= last) {
-        copy.segment(segment)?;
-    }
+        Step::BatchEnd | Step::SegmentEnd => Ok(()),
+    })?;
+    copy.write_metadata(&mut writer)?;
     writer.finish()?;
     let checkpoint = dir.join(layout::checkpoint_name(last));
     fs.rename_durable(&tmp, &checkpoint).map_err(Error::io("rename", &tmp))?;
@@ -76,68 +90,83 @@ pub(crate) fn truncate(
     Ok(Some(last))
 }
 
-/// Copies what is to be kept, record by record.
+/// What is to be kept: of one record, and the newest metadata of each series for the end.
 struct Copy<'a> {
-    fs: &'a dyn Fs,
-    writer: &'a mut SegmentWriter,
     keep: &'a Keep<'a>,
     series: SeriesEncoder,
     values: ValuesEncoder,
+    exemplars: ExemplarsEncoder,
+    metadata: HashMap<u64, Metadata>,
+    metadata_seen: u64,
+}
+
+struct Metadata {
+    /// Of two series of one metric the later one counts, so their order is kept.
+    number: u64,
+    kind: u8,
+    unit: Box<[u8]>,
+    help: Box<[u8]>,
 }
 
 impl Copy<'_> {
-    fn segment(&mut self, path: &Path) -> Result<(), Error> {
-        let mut reader = SegmentReader::open(self.fs, path)?;
-        loop {
-            let offset = reader.good_offset();
-            let bad = |e: Truncated| Error::corrupt(path, offset, format!("undecodable record: {e}"));
-            let Some(payload) = reader.next_record()? else { return Ok(()) };
-            match record::decode(payload) {
-                Record::Series(entries) => {
-                    for entry in entries {
-                        let entry = entry.map_err(bad)?;
-                        if (self.keep.series)(entry.reference) {
-                            self.series.push(entry.reference, entry.labels.len(), entry.labels);
-                        }
-                    }
-                }
-                Record::Samples(entries) => {
-                    for entry in entries {
-                        let entry = entry.map_err(bad)?;
-                        if entry.t >= self.keep.mint {
-                            self.values.floats.push(entry.reference, entry.t, entry.v);
-                        }
-                    }
-                }
-                Record::Histograms(entries) => {
-                    for entry in entries {
-                        let HistogramEntry { reference, t, h } = entry.map_err(bad)?;
-                        if t >= self.keep.mint {
-                            self.values.push(reference, t, &Value::Histogram(h));
-                        }
-                    }
-                }
-                Record::FloatHistograms(entries) => {
-                    for entry in entries {
-                        let HistogramEntry { reference, t, h } = entry.map_err(bad)?;
-                        if t >= self.keep.mint {
-                            self.values.push(reference, t, &Value::FloatHistogram(h));
-                        }
-                    }
-                }
-                Record::Tombstones(_)
-                | Record::Exemplars(_)
-                | Record::MmapMarkers(_)
-                | Record::Metadata(_)
-                | Record::Skipped => {}
+    fn write(&mut self, writer: &mut SegmentWriter) -> Result<(), Error> {
+        let records = [self.series.bytes()].into_iter().chain(self.values.payloads());
+        for record in records.chain([self.exemplars.bytes()]).filter(|record| !record.is_empty()) {
+            writer.write(record)?;
+        }
+        self.series.clear();
+        self.values.clear();
+        self.exemplars.clear();
+        Ok(())
+    }
+
+    fn write_metadata(&mut self, writer: &mut SegmentWriter) -> Result<(), Error> {
+        let mut all: Vec<_> = std::mem::take(&mut self.metadata).into_iter().collect();
+        all.sort_unstable_by_key(|(_, metadata)| metadata.number);
+        let mut record = MetadataEncoder::default();
+        for (reference, Metadata { kind, unit, help, .. }) in all {
+            record.push(MetadataEntry { reference, kind, unit: &unit, help: &help });
+            if record.bytes().len() >= METADATA_BYTES {
+                writer.write(record.bytes())?;
+                record.clear();
             }
-            for record in [self.series.bytes()].into_iter().chain(self.values.payloads()) {
-                if !record.is_empty() {
-                    self.writer.write(record)?;
-                }
-            }
-            self.series.clear();
-            self.values.clear();
+        }
+        if record.bytes().is_empty() { Ok(()) } else { writer.write(record.bytes()) }
+    }
+}
+
+impl Visitor for Copy<'_> {
+    fn series(&mut self, reference: u64, labels: &[(&[u8], &[u8])]) {
+        if (self.keep.series)(reference) {
+            self.series.push(reference, labels.len(), labels.iter().copied());
+        }
+    }
+
+    fn floats(&mut self, samples: &[SampleEntry]) {
+        for sample in samples.iter().filter(|sample| sample.t >= self.keep.mint) {
+            self.values.floats.push(sample.reference, sample.t, sample.v);
+        }
+    }
+
+    fn histogram(&mut self, reference: u64, t: i64, value: Value) {
+        if t >= self.keep.mint {
+            self.values.push(reference, t, &value);
+        }
+    }
+
+    fn exemplar(&mut self, entry: &ExemplarEntry<'_>) {
+        let ExemplarEntry { reference, t, v, labels } = entry;
+        if *t >= self.keep.mint {
+            self.exemplars.push(*reference, *t, *v, labels.len(), labels.iter().copied());
+        }
+    }
+
+    fn metadata(&mut self, entry: &MetadataEntry<'_>) {
+        let &MetadataEntry { reference, kind, unit, help } = entry;
+        if (self.keep.series)(reference) {
+            self.metadata_seen += 1;
+            let number = self.metadata_seen;
+            self.metadata.insert(reference, Metadata { number, kind, unit: unit.into(), help: help.into() });
         }
     }
 }

@@ -8,15 +8,18 @@ mod checkpoint;
 mod page;
 mod read_only;
 mod reader;
+mod records;
 mod replay;
 mod segment;
+mod torn;
 mod verify;
 mod writer;
 
 pub(crate) use checkpoint::{Keep, truncate};
 
-pub(crate) use read_only::replay_read_only;
-pub(crate) use replay::{Log, Replayed, remove_segments_before, replay, replay_out_of_order};
+pub(crate) use read_only::{Log, replay_read_only};
+pub(crate) use replay::{Target, remove_segments_before, replay, replay_out_of_order};
+pub(crate) use segment::write_segments;
 #[cfg(any(test, feature = "judge"))]
 pub(crate) use verify::count;
 pub use verify::{WalSummary, verify_wal};

@@ -28,8 +28,8 @@ pub(crate) struct SegmentReader {
     at: usize,
     /// Offset in the file of `page`.
     page_offset: u64,
-    record: Vec<u8>,
-    plain: Vec<u8>,
+    /// A record as it is stored, while it has more than one fragment.
+    stored: Vec<u8>,
     /// Offset in the file just past the last whole record.
     good: u64,
 }
@@ -44,8 +44,7 @@ impl SegmentReader {
             filled: 0,
             at: PAGE,
             page_offset: 0,
-            record: Vec::new(),
-            plain: Vec::new(),
+            stored: Vec::new(),
             good: 0,
         })
     }
@@ -55,53 +54,40 @@ impl SegmentReader {
         self.good
     }
 
-    /// The next record's payload; `None` at the end of the file.
-    pub(crate) fn next_record(&mut self) -> Result<Option<&[u8]>, Error> {
-        self.record.clear();
+    /// Adds the next record's payload to `out`; false at the end of the file. After an error `out` may have a part of it.
+    pub(crate) fn next_record(&mut self, out: &mut Vec<u8>) -> Result<bool, Error> {
+        self.stored.clear();
         // A first fragment may be empty, so the record's length does not tell whether one has begun.
         let mut begun = false;
-        let compression = loop {
+        loop {
             let Some((kind, start, end)) = self.fragment()? else {
-                return if begun { Err(self.error("the last record is torn")) } else { Ok(None) };
+                return if begun { Err(self.error("the last record is torn")) } else { Ok(false) };
             };
             match (kind & KIND_MASK, begun) {
                 (FULL | FIRST, true) => return Err(self.error("a record begins inside another")),
                 (MIDDLE | LAST, false) => return Err(self.error("a record continues that never began")),
                 _ => begun = true,
             }
-            if self.record.len() > RECORD_BYTES_MAX {
+            if self.stored.len() > RECORD_BYTES_MAX {
                 return Err(self.error("a record has no end"));
             }
-            self.record.extend_from_slice(self.page.get(start..end).unwrap_or_default());
-            if matches!(kind & KIND_MASK, FULL | LAST) {
-                break kind & (SNAPPY | ZSTD);
-            }
-        };
-        let payload = match compression {
-            0 => &self.record,
-            SNAPPY => {
-                let len = snap::raw::decompress_len(&self.record).map_err(|e| self.error(e))?;
-                if len > RECORD_BYTES_MAX {
-                    return Err(self.error(format!("a record claims {len} bytes")));
+            let payload = self.page.get(start..end).unwrap_or_default();
+            let compression = kind & (SNAPPY | ZSTD);
+            let decompressed = match kind & KIND_MASK {
+                FULL => decompress(compression, payload, out),
+                LAST => {
+                    self.stored.extend_from_slice(payload);
+                    decompress(compression, &self.stored, out)
                 }
-                self.plain.resize(len, 0);
-                let decoded = snap::raw::Decoder::new().decompress(&self.record, &mut self.plain);
-                decoded.map_err(|e| self.error(e))?;
-                &self.plain
-            }
-            ZSTD => {
-                self.plain.clear();
-                let decoder = StreamingDecoder::new(self.record.as_slice()).map_err(|e| self.error(e))?;
-                let read = decoder.take(RECORD_BYTES_MAX as u64 + 1).read_to_end(&mut self.plain);
-                if read.map_err(|e| self.error(e))? > RECORD_BYTES_MAX {
-                    return Err(self.error("a record has more bytes than any can have"));
+                _ => {
+                    self.stored.extend_from_slice(payload);
+                    continue;
                 }
-                &self.plain
-            }
-            _ => return Err(self.error("a record is compressed twice")),
-        };
-        self.good = self.page_offset + self.at as u64;
-        Ok(Some(payload))
+            };
+            decompressed.map_err(|what| self.error(what))?;
+            self.good = self.page_offset + self.at as u64;
+            return Ok(true);
+        }
     }
 
     /// The next fragment's type byte and the range of its payload in the page.
@@ -150,4 +136,30 @@ impl SegmentReader {
     fn error(&self, what: impl ToString) -> Error {
         Error::corrupt(&self.path, self.page_offset + self.at as u64, what)
     }
+}
+
+/// Adds the payload of a stored record to `out`.
+fn decompress(compression: u8, stored: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+    let start = out.len();
+    match compression {
+        0 => out.extend_from_slice(stored),
+        SNAPPY => {
+            let len = snap::raw::decompress_len(stored).map_err(|e| e.to_string())?;
+            if len > RECORD_BYTES_MAX {
+                return Err(format!("a record claims {len} bytes"));
+            }
+            out.resize(start + len, 0);
+            let plain = out.get_mut(start..).unwrap_or_default();
+            snap::raw::Decoder::new().decompress(stored, plain).map_err(|e| e.to_string())?;
+        }
+        ZSTD => {
+            let decoder = StreamingDecoder::new(stored).map_err(|e| e.to_string())?;
+            let read = decoder.take(RECORD_BYTES_MAX as u64 + 1).read_to_end(out);
+            if read.map_err(|e| e.to_string())? > RECORD_BYTES_MAX {
+                return Err("a record has more bytes than any can have".to_owned());
+            }
+        }
+        _ => return Err("a record is compressed twice".to_owned()),
+    }
+    Ok(())
 }

@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::page::{Framer, SNAPPY};
+use super::page::{Framer, HEADER, SNAPPY};
 use crate::error::Error;
 use crate::fs::{File, Fs};
 use crate::layout;
+use crate::record::SYNC_MARK;
 use crate::timing::Timer;
 
 /// Writes framed records into consecutive segments. Nothing is durable before [`SegmentWriter::sync`].
@@ -26,6 +27,8 @@ pub(super) struct SegmentWriter {
     buffer: Vec<u8>,
     /// Something was written since the last sync.
     dirty: bool,
+    /// All of the open segment is synced, and it does not say so yet.
+    mark_due: bool,
     syncs: Arc<Timer>,
 }
 
@@ -52,6 +55,7 @@ impl SegmentWriter {
             compressed: Vec::new(),
             buffer: Vec::new(),
             dirty: false,
+            mark_due: false,
             syncs: Arc::default(),
         })
     }
@@ -77,7 +81,7 @@ impl SegmentWriter {
         self.dirty
     }
 
-    /// Adds one record, compressed where that makes it smaller.
+    /// Adds one record, compressed where that makes it smaller; behind a sync mark where one is due.
     pub(super) fn write(&mut self, record: &[u8]) -> Result<(), Error> {
         self.dirty = true;
         let room = snap::raw::max_compress_len(record.len());
@@ -89,11 +93,15 @@ impl SegmentWriter {
             // Larger than snappy's 4 GiB, or incompressible: stored plain.
             _ => (record, 0),
         };
-        if self.framer.is_full_for(bytes.len()) {
+        let mark_len = if self.mark_due { HEADER + SYNC_MARK.len() } else { 0 };
+        if self.framer.is_full_for(mark_len + bytes.len()) {
             let (compressed, flag) = (bytes.to_vec(), flag);
             self.next_segment()?;
             self.framer.frame(&compressed, flag, &mut self.buffer);
         } else {
+            if std::mem::take(&mut self.mark_due) {
+                self.framer.frame(SYNC_MARK, 0, &mut self.buffer);
+            }
             self.framer.frame(bytes, flag, &mut self.buffer);
         }
         if room > BUFFER_BYTES_MAX {
@@ -115,6 +123,7 @@ impl SegmentWriter {
         self.flush()?;
         self.syncs.time(|| self.file.sync_data()).map_err(Error::io("fdatasync", &self.path))?;
         self.dirty = false;
+        self.mark_due = true;
         Ok(())
     }
 
@@ -126,6 +135,7 @@ impl SegmentWriter {
         self.path = path;
         self.file = file;
         self.framer.next_segment();
+        self.mark_due = false;
         Ok(())
     }
 
@@ -146,4 +156,20 @@ impl SegmentWriter {
     pub(super) fn offset(&self) -> u64 {
         self.framer.offset()
     }
+}
+
+/// Writes records into new segments of `dir` from `index` on, and makes them durable; returns the index for the next
+/// segment.
+pub(crate) fn write_segments(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    index: u64,
+    segment_bytes: u64,
+    records: &[Vec<u8>],
+) -> Result<u64, Error> {
+    fs.create_dir_durable(dir).map_err(Error::io("create", dir))?;
+    let mut writer = SegmentWriter::create(fs, dir, index, segment_bytes)?;
+    records.iter().try_for_each(|record| writer.write(record))?;
+    writer.finish()?;
+    Ok(writer.index() + 1)
 }

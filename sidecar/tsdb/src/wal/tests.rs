@@ -26,9 +26,10 @@ fn read(path: &Path) -> (Vec<Vec<u8>>, Option<Error>) {
     let mut reader = SegmentReader::open(&RealFs, path).unwrap();
     let mut records = Vec::new();
     loop {
-        match reader.next_record() {
-            Ok(Some(record)) => records.push(record.to_vec()),
-            Ok(None) => return (records, None),
+        let mut record = Vec::new();
+        match reader.next_record(&mut record) {
+            Ok(true) => records.push(record),
+            Ok(false) => return (records, None),
             Err(e) => return (records, Some(e)),
         }
     }

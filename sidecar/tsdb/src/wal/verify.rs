@@ -1,11 +1,12 @@
 //! Goes through a log record by record and changes nothing: every fragment, every record, every entry.
 //!
-//! Owns what counts as a fault. A torn end of the newest segment is none: it was never acknowledged, and the next
-//! start cuts it off.
+//! Owns what counts as a fault. A torn end of the newest segment is none where it was never acknowledged: the
+//! next start cuts it off.
 
 use std::path::{Path, PathBuf};
 
-use super::reader::SegmentReader;
+use super::records::{self, Step, Stopped};
+use super::torn;
 use crate::encoding::Truncated;
 use crate::error::Error;
 use crate::fs::Fs;
@@ -41,10 +42,14 @@ pub fn verify_wal(fs: &dyn Fs, dir: &Path, fault: &mut dyn FnMut(Error)) -> WalS
     };
     for (position, path) in segments.iter().enumerate() {
         summary.segments += 1;
-        match segment(fs, path, &mut summary, fault) {
-            Err(torn @ Error::Corrupt { .. }) if position + 1 == segments.len() => summary.torn = Some(torn),
+        let Err(stopped) = segment(fs, path, &mut summary, fault) else { continue };
+        let end = match position + 1 == segments.len() {
+            true => torn::end(fs, path, stopped),
+            false => Err(stopped.into()),
+        };
+        match end {
+            Ok(torn) => summary.torn = Some(torn.error),
             Err(error) => fault(error),
-            Ok(()) => {}
         }
     }
     summary
@@ -79,19 +84,19 @@ pub(super) fn live_segments(
 /// Checks one segment; an error is where reading it ends early.
 fn segment(
     fs: &dyn Fs,
-    path: &Path,
+    path: &PathBuf,
     summary: &mut WalSummary,
     fault: &mut dyn FnMut(Error),
-) -> Result<(), Error> {
-    let mut reader = SegmentReader::open(fs, path)?;
-    loop {
-        let offset = reader.good_offset();
-        let Some(payload) = reader.next_record()? else { return Ok(()) };
-        summary.records += 1;
-        if let Err(e) = count(payload, summary) {
-            fault(Error::corrupt(path, offset, format!("undecodable record: {e}")));
+) -> Result<(), Stopped> {
+    records::for_each(fs, std::slice::from_ref(path), &mut |step| {
+        if let Step::Record(place, payload) = step {
+            summary.records += 1;
+            if let Err(e) = count(payload, summary) {
+                fault(place.undecodable(e));
+            }
         }
-    }
+        Ok(())
+    })
 }
 
 /// Decodes every entry of a record.

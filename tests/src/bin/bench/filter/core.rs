@@ -16,7 +16,7 @@ pub(super) fn measure(load: &Load, endpoints: usize) -> Result<Cost> {
         format!(r#"{{"hashrings": {}, "replication_factor": {REPLICATION_FACTOR}}}"#, hashrings(&addresses));
     let mut fanouts = Fanouts::new(Config::parse(config.as_bytes())?);
     let tenant = TenantId::new("default-tenant")?;
-    let admitted = Admitted { tenant, protocol: Protocol::V1, limits: Limits::default() };
+    let admitted = Admitted { tenant, protocol: Protocol::V1, limits: Limits::default(), hashring: None };
     let (mut cpu, mut number) = (process::cpu_time("self")?, 0);
     for scrape in 0..load.plan.scrapes {
         if scrape == WARM {

@@ -26,7 +26,9 @@ pub(super) async fn filter(load: &Load, endpoints: usize, further: &[String], fo
 /// Envoy without it: each write goes to one of the receivers.
 pub(super) async fn plain(load: &Load, endpoints: usize, further: &[String], folder: &Path) -> Result<Cost> {
     let receivers = receivers(endpoints).await?;
-    let envoy = start(folder, &addresses(&receivers), further, without_filter).await?;
+    let first = receivers.first().context("no receivers")?.address().to_string();
+    let edit = |bootstrap: &mut String| without_filter(bootstrap, &first);
+    let envoy = start(folder, &addresses(&receivers), further, edit).await?;
     Ok(measure(load, &envoy, &[&envoy.process]).await?.remove(0))
 }
 
@@ -66,22 +68,21 @@ async fn start(
 ) -> Result<Envoy> {
     let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
     let flags = [&[format!("--replication-factor={REPLICATION_FACTOR}")], further].concat();
-    let envoy = Envoy::start_workers(1, folder, &hashrings(&addresses), &flags, edit).await?;
+    let envoy = Envoy::start_edited_with_workers(folder, &hashrings(&addresses), &flags, 1, edit).await?;
     cores::give_system(envoy.process.pid()?)?;
     wait::eventually("Envoy to find all healthy", async || envoy.expect_all_healthy().await).await?;
     Ok(envoy)
 }
 
-/// Takes the filter out, and has the routes go to the ring's first cluster.
-fn without_filter(bootstrap: &mut String) -> Result<()> {
+/// Takes the filter out, and has the routes go to a cluster of the ring.
+fn without_filter(bootstrap: &mut String, cluster: &str) -> Result<()> {
     let mut root: Value = serde_saphyr::from_str(bootstrap)?;
-    let resources = &mut root["static_resources"];
-    let cluster = resources["clusters"][1]["name"].clone();
-    let manager = &mut resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    let manager =
+        &mut root["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
     manager["http_filters"].as_array_mut().context("no filters")?.retain(|one| one["name"] != "ringside");
     let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().context("no routes")?;
     for route in routes.iter_mut().filter(|route| !route["route"].is_null()) {
-        route["route"]["cluster"] = cluster.clone();
+        route["route"]["cluster"] = cluster.into();
     }
     *bootstrap = root.to_string();
     Ok(())

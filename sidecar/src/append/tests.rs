@@ -1,9 +1,13 @@
 //! Bodies into a real storage: what is stored, what is refused, and that a malformed body stores nothing.
 
 use prost::Message;
-use ringside_proto::prometheus::{Exemplar, Histogram, Label, MetricMetadata, Sample, WriteRequest};
+use ringside_proto::prometheus::{
+    Exemplar, Histogram, Label, MetricMetadata, Sample, WriteRequest, histogram,
+};
+use ringside_proto::ringside::Reason;
 use ringside_tsdb::Options;
 
+use super::outcome::{MESSAGE_BYTES_MAX, REFUSED_LISTED_MAX, truncate};
 use super::*;
 
 type Series = ringside_proto::prometheus::TimeSeries;
@@ -21,6 +25,10 @@ fn body(series: Vec<Series>) -> Vec<u8> {
     WriteRequest { timeseries: series, metadata: Vec::new() }.encode_to_vec()
 }
 
+fn check_v1(body: &[u8]) -> Result<Checked<'_>, WriteError> {
+    check(body, Protocol::V1)
+}
+
 fn tsdb() -> (tempfile::TempDir, Tsdb) {
     let dir = tempfile::tempdir().unwrap();
     let tsdb = Tsdb::open(dir.path(), Options::default()).unwrap();
@@ -36,7 +44,7 @@ fn stores_and_takes_a_retry() {
     let (_dir, tsdb) = tsdb();
     let body = body(vec![series("a", &[(1000, 1.0), (2000, f64::NAN)]), series("b", &[(1000, -0.0)])]);
     for _ in 0..2 {
-        assert_eq!(append(check(&body).unwrap(), &tsdb).unwrap(), Outcome::default());
+        assert_eq!(append(check_v1(&body).unwrap(), &tsdb).unwrap(), Outcome::default());
     }
     let stats = tsdb.stats();
     assert_eq!((stats.series, stats.counters.samples_appended), (2, 3));
@@ -45,14 +53,14 @@ fn stores_and_takes_a_retry() {
 #[test]
 fn refusals_are_by_series_and_the_rest_is_stored() {
     let (_dir, tsdb) = tsdb();
-    append(check(&body(vec![series("a", &[(5000, 1.0)]), series("b", &[(5000, 1.0)])])).unwrap(), &tsdb)
+    append(check_v1(&body(vec![series("a", &[(5000, 1.0)]), series("b", &[(5000, 1.0)])])).unwrap(), &tsdb)
         .unwrap();
     let mut invalid = series("c", &[(5000, 1.0)]);
     invalid.labels[1].name = "__name__".to_owned();
     let mut histogram = series("d", &[(5000, 1.0)]);
-    histogram.histograms.push(Histogram::default());
+    histogram.histograms.push(Histogram { schema: 99, ..Histogram::default() });
     let request = vec![
-        series("a", &[(4000, 1.0), (5000, 2.0), (6000, 3.0)]),
+        series("a", &[(-700_000, 1.0), (5000, 2.0), (6000, 3.0)]),
         series("e", &[(5000, 1.0)]),
         invalid,
         series("b", &[(5000, 2.0)]),
@@ -60,11 +68,11 @@ fn refusals_are_by_series_and_the_rest_is_stored() {
         Series { labels: Vec::new(), ..series("", &[(5000, 1.0)]) },
         Series::default(),
     ];
-    let outcome = append(check(&body(request)).unwrap(), &tsdb).unwrap();
+    let outcome = append(check_v1(&body(request)).unwrap(), &tsdb).unwrap();
     assert_eq!(
         reasons(&outcome),
         [
-            (0, Reason::OutOfOrder),
+            (0, Reason::TooOld),
             (2, Reason::Invalid),
             (3, Reason::DuplicateTimestamp),
             (4, Reason::Invalid),
@@ -73,20 +81,47 @@ fn refusals_are_by_series_and_the_rest_is_stored() {
         ]
     );
     assert_eq!(outcome.worst, Some(Reason::Invalid));
-    assert!(
-        outcome
-            .first
-            .unwrap()
-            .starts_with("series 0: out of order sample: got 4000, the newest is at 5000 in a{")
-    );
-    // Before: a and b; now the last sample of a, and e.
-    assert_eq!(tsdb.stats().counters.samples_appended, 4);
+    assert!(outcome.first.as_deref().unwrap().starts_with(
+        "series 0: too old sample: -700000 is older than the oldest accepted time -595000 in a{"
+    ));
+    // Before: a and b; now the last sample of a, e, and the float of d.
+    assert_eq!(tsdb.stats().counters.samples_appended, 5);
+    let missing: Vec<_> = outcome.refused.iter().map(|r| (r.samples_missing, r.histograms_missing)).collect();
+    assert_eq!(missing, [(2, 0), (1, 0), (1, 0), (0, 1), (1, 0), (0, 0)]);
+    assert_eq!(outcome.missing, Contents { samples: 5, histograms: 1, exemplars: 0 });
+}
+
+/// A histogram of each kind, a stale marker, an exemplar.
+#[test]
+fn every_kind_of_sample() {
+    let dir = tempfile::tempdir().unwrap();
+    let tsdb = Tsdb::open(dir.path(), Options { exemplars_max: 10, ..Options::default() }).unwrap();
+    let mut all = series("a", &[(1000, 1.0), (2000, f64::from_bits(ringside_tsdb::STALE_NAN))]);
+    let float = Histogram { count: Some(histogram::Count::CountFloat(0.0)), ..Histogram::default() };
+    all.histograms =
+        vec![Histogram { timestamp: 3000, ..Histogram::default() }, Histogram { timestamp: 4000, ..float }];
+    let label = Label { name: "trace".to_owned(), value: "x".to_owned() };
+    all.exemplars = vec![Exemplar { labels: vec![label], value: 1.0, timestamp: 1000 }];
+    let mut bad = series("b", &[(1000, 1.0)]);
+    let long = Label { name: "trace".to_owned(), value: "x".repeat(200) };
+    bad.exemplars = vec![Exemplar { labels: vec![long], value: 1.0, timestamp: 1000 }];
+    let body = body(vec![all, bad]);
+    let contents = check_v1(&body).unwrap().totals.contents;
+    assert_eq!(contents, Contents { samples: 3, histograms: 2, exemplars: 2 });
+    for _ in 0..2 {
+        let outcome = append(check_v1(&body).unwrap(), &tsdb).unwrap();
+        assert_eq!(reasons(&outcome), [(1, Reason::Invalid)]);
+        assert_eq!(outcome.missing, Contents { samples: 0, histograms: 0, exemplars: 1 });
+    }
+    let counters = tsdb.stats().counters;
+    assert_eq!((counters.samples_appended, counters.histograms_appended), (5, 2));
+    assert_eq!(tsdb.exemplars().unwrap().len(), 1);
 }
 
 #[test]
 fn labels_between_other_fields_name_the_same_series() {
     let (_dir, tsdb) = tsdb();
-    append(check(&body(vec![series("a", &[(1000, 1.0)])])).unwrap(), &tsdb).unwrap();
+    append(check_v1(&body(vec![series("a", &[(1000, 1.0)])])).unwrap(), &tsdb).unwrap();
     let all = series("a", &[(2000, 2.0)]);
     let part = |labels: &[Label], samples: Vec<Sample>| {
         Series { labels: labels.to_vec(), samples, ..Series::default() }.encode_to_vec()
@@ -95,8 +130,8 @@ fn labels_between_other_fields_name_the_same_series() {
     let message = [part(&all.labels[..1], all.samples.clone()), part(&all.labels[1..], Vec::new())].concat();
     let mut body = vec![0x0a, u8::try_from(message.len()).unwrap()];
     body.extend_from_slice(&message);
-    assert_eq!(check(&body).unwrap().contents.samples, 1);
-    assert_eq!(append(check(&body).unwrap(), &tsdb).unwrap(), Outcome::default());
+    assert_eq!(check_v1(&body).unwrap().totals.contents.samples, 1);
+    assert_eq!(append(check_v1(&body).unwrap(), &tsdb).unwrap(), Outcome::default());
     let stats = tsdb.stats();
     assert_eq!((stats.series, stats.counters.samples_appended), (1, 2));
 }
@@ -111,11 +146,12 @@ fn contents_are_counted_and_nothing_is_created_without_samples() {
     let body =
         WriteRequest { timeseries: vec![only_exemplars, series("b", &[(1, 1.0)])], metadata: vec![metadata] }
             .encode_to_vec();
-    let contents = check(&body).unwrap().contents;
-    assert_eq!(contents, Contents { series: 2, samples: 1, exemplars: 1, other_bytes: metadata_bytes });
-    assert_eq!(append(check(&body).unwrap(), &tsdb).unwrap(), Outcome::default());
+    let totals = check_v1(&body).unwrap().totals;
+    let contents = Contents { samples: 1, histograms: 0, exemplars: 1 };
+    assert_eq!(totals, Totals { series: 2, contents, other_bytes: metadata_bytes });
+    assert_eq!(append(check_v1(&body).unwrap(), &tsdb).unwrap(), Outcome::default());
     assert_eq!(tsdb.stats().series, 1);
-    assert_eq!(check(&[]).unwrap().contents, Contents::default());
+    assert_eq!(check_v1(&[]).unwrap().totals, Totals::default());
 }
 
 /// Cut anywhere, a body is either refused by the check or a whole prefix of its series.
@@ -129,9 +165,10 @@ fn a_truncated_body_is_refused_with_its_offset() {
         })
         .collect();
     for cut in 1..whole.len() {
-        match check(&whole[..cut]) {
+        match check_v1(&whole[..cut]) {
             Ok(_) => assert!(boundaries.contains(&cut), "cut at {cut}"),
-            Err(error) => assert!(error.offset <= cut, "{error}"),
+            Err(WriteError::Protobuf(error)) => assert!(error.offset <= cut, "{error}"),
+            Err(error) => panic!("{error}"),
         }
     }
 }
@@ -147,7 +184,7 @@ fn long_messages_are_cut() {
 fn a_flood_of_refusals_is_counted_and_not_listed() {
     let (_dir, tsdb) = tsdb();
     let series = REFUSED_LISTED_MAX + 7;
-    let outcome = append(check(&[0x0a, 0x00].repeat(series)).unwrap(), &tsdb).unwrap();
+    let outcome = append(check_v1(&[0x0a, 0x00].repeat(series)).unwrap(), &tsdb).unwrap();
     assert_eq!((outcome.refused_count, outcome.refused.len()), (series as u64, REFUSED_LISTED_MAX));
     assert_eq!(outcome.worst, Some(Reason::Invalid));
 }

@@ -1,0 +1,124 @@
+//! Bodies of remote write 2.0: checked to the last byte, then appended batch by batch.
+//!
+//! The storage knows labels as the label fields of 1.0, so the labels of a batch are written in that form, before the
+//! storage is locked.
+
+use std::ops::Range;
+
+use ringside_proto::limits::ContentLimits;
+use ringside_proto::remote_write_v2::{
+    Contents, SeriesError, SymbolTable, Symbols, TimeSeries, TimeSeriesIter, time_series,
+};
+use ringside_proto::ringside::Reason;
+use ringside_tsdb::{Pending, Scan, Tsdb};
+
+use super::Totals;
+use super::outcome::Outcome;
+use super::series::{V2, Writer};
+use crate::error::WriteError;
+
+/// A batch ends when its labels have so many bytes.
+const BATCH_BYTES: usize = 1 << 20;
+/// Most bytes of the labels of one series: short references can stand for much longer strings.
+const LABELS_BYTES_MAX: usize = 1 << 20;
+
+/// Walks the whole body. An error means that nothing of it may be stored; series with a fault of their own are
+/// refused one by one when they are appended.
+pub(super) fn check(body: &[u8]) -> Result<Totals, WriteError> {
+    let mut table = SymbolTable::default();
+    let symbols = table.read(body)?;
+    let mut totals = Totals::default();
+    for series in time_series(body) {
+        let series = series?;
+        totals.series += 1;
+        totals.contents += match series.check(symbols) {
+            Ok(contents) => contents,
+            Err(SeriesError::Wire(error)) => return Err(error.into()),
+            Err(_) => series.contents()?,
+        };
+    }
+    Ok(totals)
+}
+
+/// Appends a checked body; see [`super::append`].
+pub(super) fn append(body: &[u8], limits: ContentLimits, tsdb: &Tsdb) -> Result<Outcome, WriteError> {
+    let mut outcome = Outcome::default();
+    let mut table = SymbolTable::default();
+    let symbols = table.read(body)?;
+    let mut batches = Batches { walk: time_series(body), symbols, index: 0, runs: Vec::new() };
+    let mut pending: Option<Pending<'_>> = None;
+    loop {
+        let batch = batches.next(&mut outcome)?;
+        if batch.is_empty() {
+            break;
+        }
+        let (appender, scan) = (tsdb.appender()?, Scan::default());
+        let mut writer = Writer { appender, scan, limits, outcome: &mut outcome };
+        for entry in &batch {
+            let labels = batches.runs.get(entry.labels.clone()).unwrap_or_default();
+            let Some(series) = writer.find(entry.index, labels, entry.contents) else { continue };
+            let source = V2 { series: entry.series, contents: entry.contents, symbols };
+            writer.write(entry.index, labels, series, &source)?;
+        }
+        // What is queued later is durable later.
+        pending = Some(writer.appender.commit());
+    }
+    pending.map_or(Ok(()), Pending::wait)?;
+    Ok(outcome)
+}
+
+struct Entry<'b> {
+    index: u32,
+    series: TimeSeries<'b>,
+    contents: Contents,
+    labels: Range<usize>,
+}
+
+/// Goes through the body, some series at a time.
+struct Batches<'t, 'b> {
+    walk: TimeSeriesIter<'b>,
+    symbols: Symbols<'t, 'b>,
+    index: u32,
+    /// The labels of the batch.
+    runs: Vec<u8>,
+}
+
+impl<'b> Batches<'_, 'b> {
+    /// The next series that have no fault; those that have one are refused. Empty at the end.
+    fn next(&mut self, outcome: &mut Outcome) -> Result<Vec<Entry<'b>>, WriteError> {
+        let mut batch = Vec::new();
+        self.runs.clear();
+        while self.runs.len() < BATCH_BYTES
+            && let Some(series) = self.walk.next()
+        {
+            let (series, index) = (series?, self.index);
+            self.index += 1;
+            let mut refuse = |contents, what: &dyn std::fmt::Display| {
+                outcome.refuse(index, Reason::Invalid, contents, || what.to_string());
+            };
+            let contents = match series.check(self.symbols) {
+                Ok(contents) => contents,
+                Err(error) => {
+                    refuse(series.contents()?, &error);
+                    continue;
+                }
+            };
+            let start = self.runs.len();
+            let mut is_within = true;
+            for label in series.labels(self.symbols).map_while(Result::ok) {
+                label.append_to(&mut self.runs);
+                is_within = self.runs.len() - start <= LABELS_BYTES_MAX;
+                if !is_within {
+                    break;
+                }
+            }
+            if !is_within {
+                self.runs.truncate(start);
+                refuse(contents, &format_args!("the labels have more than {LABELS_BYTES_MAX} bytes"));
+                continue;
+            }
+            batch.push(Entry { index, series, contents, labels: start..self.runs.len() });
+        }
+        Ok(batch)
+    }
+}
