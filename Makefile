@@ -54,6 +54,7 @@ test-wasm: ## the tests of placement and of the write path under wasm, in Node
 
 test-e2e: wasm ## real Envoy, Prometheus and S3 around our binaries; the Kubernetes files too
 	scripts/tools envoy prometheus s3 k8s
+	MODULE=target/ringside-trap.wasm scripts/build-wasm --features trap
 	cargo build -p ringside
 	RUST_TEST_THREADS=$(E2E_THREADS) cargo test -p ringside-e2e
 

@@ -199,6 +199,21 @@ async fn a_damaged_segment_refuses_its_tenant_alone() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn damage_in_front_of_acknowledged_writes_refuses_its_tenant_alone() -> Result<()> {
+    let mut grown = Grown::new("middle").await?;
+    let empty = grown.segments()?.pop().context("no segment")?;
+    std::fs::remove_file(&empty)?;
+    // The newest segment now: its end could be torn, its middle cannot.
+    let newest = grown.segments()?.pop().context("one segment only")?;
+    let at = flip(&newest)?;
+    grown.sidecar.restart().await?;
+    grown.expect_refused(&newest, at.saturating_sub(32_768)..=at).await?;
+    ensure!(grown.log()?.contains("acknowledged records follow"), "the log does not say why");
+    grown.scratch.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_checkpoint_refuses_its_tenant_alone() -> Result<()> {
     let mut grown = Grown::new("checkpoint").await?;
     let checkpoint = checkpoints(&grown.dir())?.pop().context("no checkpoint")?;

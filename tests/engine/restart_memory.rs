@@ -2,15 +2,20 @@
 //!
 //! A restart needs no more memory than the process had before, so that a sidecar which was killed for its memory
 //! comes back in the same machine: by the kernel's count of its resident memory, and under a limit of its address
-//! space.
+//! space. Nor does a log that nobody cut for many hours need more than a process that took the same hours.
+
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use futures::TryStreamExt;
+use ringside_e2e::clock::{BLOCK_RANGE, HOUR, MINUTE};
 use ringside_e2e::contents::Labels;
 use ringside_e2e::generator::{self, Answer, Sender};
 use ringside_e2e::scratch::Scratch;
 use ringside_e2e::sidecar::{Setup, Sidecar};
 use ringside_e2e::{clock, oracle, wire};
+use ringside_tsdb::fs::RealFs;
+use ringside_tsdb::{Options, Tsdb, WalSync, block};
 
 const TENANT: &str = "team-a";
 const SERIES: usize = 100_000;
@@ -64,6 +69,73 @@ async fn a_restart_needs_no_more_memory_than_there_was() -> Result<()> {
     );
     scratch.passed();
     Ok(())
+}
+
+/// Hours of a log that nobody cut.
+const HOURS: i64 = 8;
+const HOURS_SERIES: usize = 20_000;
+const HOURS_SEGMENT_BYTES: u64 = 4 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_many_hours_needs_no_more_memory_than_the_hours() -> Result<()> {
+    let scratch = Scratch::new("restart-memory-hours")?;
+    let series = generator::series("load", HOURS_SERIES);
+    let start = clock::aligned(HOURS * HOUR, BLOCK_RANGE)?;
+    let times: Vec<i64> = (0..HOURS * HOUR / MINUTE).map(|scrape| start + scrape * MINUTE).collect();
+    let setup = Setup { flags: vec!["--tsdb.retention=0d".to_owned()], ..Setup::default() };
+
+    let mut attended = Sidecar::start(scratch.path(), "attended", &setup).await?;
+    let sender = Sender::new(&attended.write_url(), Some(TENANT));
+    for &time in &times {
+        send(&sender, &series, time).await?;
+    }
+    let before = Peak::of(&attended)?;
+    attended.process.kill9()?;
+
+    write_unattended(&scratch.folder("unattended/data")?.join(TENANT), &series, &times)?;
+    let unattended = Sidecar::start(scratch.path(), "unattended", &setup).await?;
+    let after = Peak::of(&unattended)?;
+    println!("before {before:?}, after {after:?}");
+    let blocks = block::read_all(&RealFs, &unattended.tenant_dir(TENANT))?.0;
+    ensure!(blocks.len() >= 2, "{} blocks of {HOURS} hours were cut before the start was done", blocks.len());
+    ensure!(
+        after.resident as f64 <= before.resident as f64 * SLACK,
+        "resident: {} bytes at most, and {} for the log",
+        before.resident,
+        after.resident
+    );
+    let copy = scratch.path().join("copy");
+    oracle::copy_tsdb(&unattended.tenant_dir(TENANT), &copy)?;
+    let mut seen = 0;
+    oracle::dump_each(&copy, i64::MIN, |_, _, _| {
+        seen += 1;
+        Ok(())
+    })?;
+    ensure!(seen == HOURS_SERIES * times.len(), "{seen} samples");
+    scratch.passed();
+    Ok(())
+}
+
+/// A storage that took writes, and of which nothing was cut or written to head chunk files.
+fn write_unattended(dir: &Path, series: &[Labels], times: &[i64]) -> Result<()> {
+    let options =
+        Options { wal_segment_bytes: HOURS_SEGMENT_BYTES, wal_sync: WalSync::None, ..Options::default() };
+    let tsdb = Tsdb::open(dir, options)?;
+    let fields = |labels: &Labels| {
+        let mut fields = Vec::new();
+        labels.iter().for_each(|(name, value)| wire::label(&mut fields, name.as_bytes(), value.as_bytes()));
+        fields
+    };
+    let fields: Vec<_> = series.iter().map(fields).collect();
+    for &time in times {
+        let mut appender = tsdb.appender()?;
+        for (index, fields) in fields.iter().enumerate() {
+            let series = appender.series(fields)?;
+            appender.float(series, time, generator::value(index, time))?;
+        }
+        appender.commit().wait()?;
+    }
+    Ok(tsdb.close()?)
 }
 
 /// One scrape of all series.

@@ -217,7 +217,7 @@ pub fn value(t_ms: i64, value: &Value) {
             Record::FloatHistograms(entries) => {
                 read.extend(entries.flatten().map(|entry| (entry.t, Value::FloatHistogram(entry.h))))
             }
-            other => panic!("a record of histograms, not {other:?}"),
+            other => unreachable!("a record of histograms, not {other:?}"),
         }
     }
     assert!(matches!(&read[..], [(t, again)] if *t == t_ms && again.same(value)), "{read:?} of {value:?}");

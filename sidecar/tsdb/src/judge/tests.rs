@@ -99,8 +99,9 @@ fn a_tenant_with_a_damaged_file() {
 /// A whole file has the right checksums already; a damaged one gets others.
 #[test]
 fn sealed_files_are_left_as_they_are() {
+    type Seal = fn(&[u8]) -> Vec<u8>;
     let files = seeds::files().unwrap();
-    let files: [(&str, Vec<u8>, fn(&[u8]) -> Vec<u8>); 5] = [
+    let files: [(&str, Vec<u8>, Seal); 5] = [
         ("index", files.index, reseal::index),
         ("chunks", files.chunks, reseal::chunk_segment),
         ("tombstones", files.tombstones, reseal::tombstones),

@@ -195,13 +195,13 @@ impl Opening {
         maintain::truncate_head(&self.head, &self.head_chunks, range.1)
     }
 
-    /// Writes finished chunks to files, where there may be one for each series. What fails is left to be done when the storage is
-    /// open.
-    fn map_chunks(&mut self) {
+    /// Writes finished chunks to files, where `asked`, or there may be one for each series. What fails is left to be done
+    /// when the storage is open.
+    fn map_chunks(&mut self, asked: bool) {
         let head = get(&mut self.head);
         let (begun, before) = (head.counters().chunks_created, head.mappable_before());
         let enough = self.mapped.begun + head.series_count() as u64;
-        if !self.mapped.may_map || begun < enough || before <= self.mapped.before {
+        if !self.mapped.may_map || !(asked || begun >= enough) || before <= self.mapped.before {
             return;
         }
         (self.mapped.begun, self.mapped.before) = (begun, before);
@@ -218,7 +218,7 @@ impl Target for Opening {
     }
 
     fn pause(&mut self, segment_ended: bool) -> Result<(), Error> {
-        self.map_chunks();
+        self.map_chunks(segment_ended);
         if segment_ended && let Some(settled) = std::mem::replace(&mut self.settled, self.replay.newest()) {
             self.cut_due(settled)?;
         }
@@ -246,3 +246,6 @@ impl Target for OutOfOrder<'_> {
 fn get(head: &mut Mutex<Head>) -> &mut Head {
     head.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

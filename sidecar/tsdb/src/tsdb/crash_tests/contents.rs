@@ -11,10 +11,10 @@ use crate::layout;
 use crate::sample::Value;
 
 /// Bits of the value by series and time.
-pub(super) type Contents = BTreeMap<(String, i64), u64>;
+pub(in crate::tsdb) type Contents = BTreeMap<(String, i64), u64>;
 
 /// Everything, each sample exactly once, or at least with the same value if it may be there `twice`.
-pub(super) fn read(tsdb: &Tsdb, twice: bool, case: &str) -> Contents {
+pub(in crate::tsdb) fn read(tsdb: &Tsdb, twice: bool, case: &str) -> Contents {
     let mut contents = Contents::new();
     let mut add = |labels: &str, samples: &mut dyn Iterator<Item = (i64, Value)>, whose: &str| {
         for (t, value) in samples {

@@ -1,10 +1,10 @@
 //! A power cut, a kill, an error and a short write at every step of a workload in which everything happens: new
-//! segments, cut blocks, checkpoints, retention, closing and opening.
+//! segments, cut blocks, checkpoints, retention, closing, opening, and a log so long that it is cut while it is replayed.
 //!
 //! After each, the storage opens; what was acknowledged is there once; what was refused or never written is not;
 //! and what the first start found is still there after a power cut right behind it.
 
-mod contents;
+pub(super) mod contents;
 mod workload;
 
 use crate::fs::faults::{Fault, Survives};
@@ -30,6 +30,8 @@ fn the_workload_does_everything() {
         let seen = run.seen;
         assert!(seen.blocks >= 4 && seen.checkpoints >= 2 && seen.expired >= 1, "{seen:?}");
         assert!(seen.full_segments >= 2 && seen.refused >= 10 && seen.out_of_order >= 5, "{seen:?}");
+        assert!(seen.cut_at_start >= 2, "{seen:?}");
+        assert_eq!(seen.mapped_at_start > 5, window == Window::Narrow, "{seen:?}");
         assert_eq!(seen.late_blocks > 0, window == Window::Wide, "{seen:?}");
         assert_eq!(seen.errors, 0, "{seen:?}");
         run.check("no fault");
