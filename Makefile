@@ -6,6 +6,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+comma := ,
+
 # Packages that build natively and need no running programs.
 UNIT := --workspace --exclude ringside-filter --exclude ringside-e2e
 
@@ -14,7 +16,7 @@ E2E_THREADS ?= 2
 
 # Steps share the machine one after the other, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help build wasm demo bench bench-filter bench-micro test test-unit test-wasm test-e2e test-deploy soak test-kill test-differential lint doc fmt
+.PHONY: help build wasm demo bench bench-filter bench-micro test test-unit test-wasm test-e2e test-deploy soak test-kill test-differential fuzz lint doc fmt
 
 help: ## these lines
 	@awk -F ' ## ' '/^[a-z0-9-]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +85,10 @@ test-differential: ## SEEDS=0..200 random streams into Prometheus 2.42 and into 
 	scripts/tools prometheus
 	cargo build -p ringside
 	RINGSIDE_SEEDS=$(SEEDS) cargo test -p ringside-e2e --test engine differential -- --nocapture
+
+SECONDS ?= 600
+fuzz: ## every decoder on any bytes, each for SECONDS=600; ONLY=index,record,… for less
+	scripts/fuzz $(SECONDS) $(subst $(comma), ,$(ONLY))
 
 lint: ## format, clippy natively and for wasm, scripts, image files, licences, paths in documents
 	cargo fmt --all --check

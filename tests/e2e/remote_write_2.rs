@@ -11,7 +11,7 @@ use ringside_e2e::contents::{Contents, Labels};
 use ringside_e2e::generator::Sender;
 use ringside_e2e::scratch::Scratch;
 use ringside_e2e::wire::{self, Counts, Histogram};
-use ringside_e2e::wire_v2::{Data, Request};
+use ringside_e2e::wire_v2::{Data, Pairs, Request};
 
 const TENANT: &str = "team-v2";
 const V2: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
@@ -31,12 +31,12 @@ struct Case {
     stored: Vec<(Labels, i64, f64)>,
 }
 
-fn pairs(labels: &[(&str, &str)]) -> Vec<(String, String)> {
+fn pairs(labels: &[(&str, &str)]) -> Pairs {
     labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// The labels of a series of its case, not in order.
-fn shuffled(case: &str, number: usize) -> Vec<(String, String)> {
+fn shuffled(case: &str, number: usize) -> Pairs {
     let mut labels = pairs(&[("job", "test"), ("__name__", "up"), ("zone", "a"), ("case", case)]);
     labels.insert(number % 5, ("number".to_owned(), number.to_string()));
     labels.rotate_left(number % 3);
@@ -48,7 +48,7 @@ fn floats(samples: &[(i64, f64)]) -> Data {
 }
 
 /// A request of these series, of which all is written.
-fn good(name: &'static str, series: Vec<(Vec<(String, String)>, Data)>) -> Case {
+fn good(name: &'static str, series: Vec<(Pairs, Data)>) -> Case {
     let mut case =
         Case { name, request: Request::default(), status: 204, written: [0; 3], stored: Vec::new() };
     for (labels, data) in series {

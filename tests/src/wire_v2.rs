@@ -15,6 +15,9 @@ impl Default for Request {
     }
 }
 
+/// Labels in the order in which they are sent.
+pub type Pairs = Vec<(String, String)>;
+
 /// What one series holds besides its labels.
 #[derive(Clone, Debug, Default)]
 pub struct Data {
@@ -23,7 +26,7 @@ pub struct Data {
     /// Native histograms.
     pub histograms: Vec<Histogram>,
     /// Labels, value and timestamp of each.
-    pub exemplars: Vec<(Vec<(String, String)>, f64, i64)>,
+    pub exemplars: Vec<(Pairs, f64, i64)>,
     /// Type, help and unit.
     pub metadata: Option<(u64, String, String)>,
     /// What older senders put into field 6.

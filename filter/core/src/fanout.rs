@@ -298,14 +298,17 @@ impl Fanouts {
 
 /// The ring of a request: the one that metadata names, or else the tenant's.
 fn ring_of<'a>(config: &'a Config, admitted: &Admitted) -> Result<&'a Hashring, Response> {
-    let (ring, whose) = match &admitted.hashring {
-        Some(name) => (config.hashrings.named(name), format!("no hashring is named {name:?}")),
+    let refusal = |message| Response::refusal(503, message);
+    match &admitted.hashring {
+        Some(name) => {
+            config.hashrings.named(name).ok_or_else(|| refusal(format!("no hashring is named {name:?}")))
+        }
         None => {
             let tenant = admitted.tenant.as_str();
-            (config.hashrings.for_tenant(tenant), format!("no hashring serves the tenant {tenant}"))
+            let ring = config.hashrings.for_tenant(tenant);
+            ring.ok_or_else(|| refusal(format!("no hashring serves the tenant {tenant}")))
         }
-    };
-    ring.ok_or_else(|| Response::refusal(503, whose))
+    }
 }
 
 #[cfg(test)]

@@ -182,7 +182,7 @@ fn a_survey_finds_every_reference() {
     let body = encode(symbols(), vec![series]);
     let survey = |body: &[u8]| {
         let mut found = std::collections::BTreeSet::new();
-        let survey = only(body).survey(|reference| drop(found.insert(reference))).unwrap();
+        let survey = only(body).survey(|reference| found.extend([reference])).unwrap();
         (found.into_iter().collect::<Vec<_>>(), survey)
     };
     let contents = Contents { samples: 1, histograms: 0, exemplars: 1 };

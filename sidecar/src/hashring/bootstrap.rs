@@ -226,6 +226,8 @@ impl Upstream {
             &[
                 ("kind", cluster_kind),
                 ("name", &quoted(&self.name)),
+                // A dot would end the name where statistics become labels.
+                ("stat_name", &quoted(&self.name.replace(['.', ':'], "_"))),
                 ("type", kind),
                 ("dns", dns),
                 ("host", &quoted(&self.host)),

@@ -27,7 +27,7 @@ pub(crate) enum HashringCommand {
     Move(shift::MoveFlags),
     /// Write Envoy's bootstrap: listener, filter, and a cluster for each sidecar. With --watch, keep the latter two up to
     /// date.
-    Render(render::RenderFlags),
+    Render(Box<render::RenderFlags>),
 }
 
 /// Runs a command; what it has to say goes to standard output.
