@@ -5,8 +5,10 @@
 //! leaves that tenant unavailable with its reason and is retried; other tenants go on. Owns no formats and no HTTP.
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use ringside_tsdb::{Options, Tsdb};
@@ -22,8 +24,9 @@ use crate::limits::Limits;
 use crate::metrics::{Metrics, TenantLabels};
 use crate::tenant_id::TenantId;
 
-/// Tenants that are opened, and so replayed, at once.
-const OPENS_IN_PARALLEL: usize = 2;
+/// Tenants that are opened, and so replayed, at once: as many as there are cores, within these bounds.
+const OPENS_MIN: usize = 2;
+const OPENS_MAX: usize = 16;
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
@@ -102,11 +105,12 @@ impl Tenants {
         }
         let slots: Vec<Arc<Slot>> =
             found.into_iter().map(|t| Arc::new(Slot::new(t, State::Replaying))).collect();
+        let cores = available_parallelism().map_or(OPENS_MIN, NonZero::get);
         let tenants = Arc::new(Self {
             data,
             options,
             slots: RwLock::new(slots.iter().map(|s| (s.tenant.clone(), Arc::clone(s))).collect()),
-            opens: Semaphore::new(OPENS_IN_PARALLEL),
+            opens: Semaphore::new(cores.clamp(OPENS_MIN, OPENS_MAX)),
             replaying: watch::Sender::new(slots.len()),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

@@ -15,6 +15,7 @@ mod prometheus_reads;
 mod reconfiguration;
 mod remote_write_2;
 mod slow_replica;
+mod soak;
 mod statistics;
 mod tenants;
 mod thanos_receive;

@@ -64,8 +64,7 @@ impl Envoy {
         flags: &[String],
         workers: u32,
     ) -> Result<Self> {
-        let addresses = render(folder, hashrings, flags)?;
-        Self::launch(folder, addresses, workers).await
+        Self::start_edited_with_workers(folder, hashrings, flags, workers, |_| Ok(())).await
     }
 
     /// The same with a change of the rendered bootstrap, as a user makes who adds what `render` has no flag for.
@@ -75,12 +74,23 @@ impl Envoy {
         flags: &[String],
         edit: impl FnOnce(&mut String) -> Result<()>,
     ) -> Result<Self> {
+        Self::start_edited_with_workers(folder, hashrings, flags, WORKERS, edit).await
+    }
+
+    /// Both.
+    pub async fn start_edited_with_workers(
+        folder: &Path,
+        hashrings: &str,
+        flags: &[String],
+        workers: u32,
+        edit: impl FnOnce(&mut String) -> Result<()>,
+    ) -> Result<Self> {
         let addresses = render(folder, hashrings, flags)?;
         let bootstrap = folder.join("envoy.yaml");
         let mut text = std::fs::read_to_string(&bootstrap)?;
         edit(&mut text)?;
         std::fs::write(&bootstrap, text)?;
-        Self::launch(folder, addresses, WORKERS).await
+        Self::launch(folder, addresses, workers).await
     }
 
     /// Starts `render --watch` with these flags, which name the files to follow, and an Envoy that follows what it

@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::Result;
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::routing::{get, post};
+use futures::TryStreamExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -82,7 +83,6 @@ impl Receiver {
         let router = Router::new()
             .route("/api/v1/receive", post(receive))
             .route("/-/healthy", get(|| async {}))
-            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(Arc::clone(&state));
         let server = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
@@ -140,15 +140,19 @@ fn lock(state: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
 async fn receive(
     State(state): State<Arc<Mutex<Inner>>>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response<Body>, StatusCode> {
-    let reply = {
-        let mut inner = lock(&state);
-        if !inner.forgets {
-            inner.parts.push(Part { headers, body });
-        }
-        inner.reply.clone()
+    let (reply, forgets) = {
+        let inner = lock(&state);
+        (inner.reply.clone(), inner.forgets)
     };
+    if forgets {
+        let mut pieces = body.into_data_stream();
+        while pieces.try_next().await.map_err(|_| StatusCode::BAD_REQUEST)?.is_some() {}
+    } else {
+        let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| StatusCode::BAD_REQUEST)?;
+        lock(&state).parts.push(Part { headers, body });
+    }
     tokio::time::sleep(reply.delay).await;
     let response =
         Response::builder().status(reply.status).header("content-type", "text/plain; charset=utf-8");

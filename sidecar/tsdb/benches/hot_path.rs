@@ -166,5 +166,23 @@ fn index_write(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(hot_path, series_lookup, append_request, xor_encode, wal_record, index_write);
+/// The start of a storage whose log has 20,000 series with 60 samples each.
+fn replay(c: &mut Criterion) {
+    const SCRAPES: usize = 60;
+    let (dir, series) = (scratch(), label_fields(20_000));
+    let (tsdb, start) = (open(&dir), start_ms());
+    for scrape in 0..SCRAPES as i64 {
+        series.chunks(REQUEST).for_each(|some| append(&tsdb, some, start + scrape * 15_000));
+    }
+    tsdb.close().unwrap();
+    drop(tsdb);
+    let mut group = c.benchmark_group("replay");
+    group.throughput(Throughput::Elements((series.len() * SCRAPES) as u64)).sample_size(10);
+    group.bench_function("open", |b| {
+        b.iter(|| assert_eq!(open(&dir).stats().series, 20_000));
+    });
+    group.finish();
+}
+
+criterion_group!(hot_path, series_lookup, append_request, xor_encode, wal_record, index_write, replay);
 criterion_main!(hot_path);

@@ -100,7 +100,8 @@ impl Batch {
 
     /// Fills it with the next records.
     fn fill(&mut self, reader: &mut SegmentReader) {
-        while self.bytes.len() < BATCH_BYTES && self.end.is_none() {
+        // An empty record takes memory, too.
+        while self.bytes.len() + size_of_val(&*self.ends) < BATCH_BYTES && self.end.is_none() {
             match reader.next_record(&mut self.bytes) {
                 Ok(true) => self.ends.push((self.bytes.len(), reader.good_offset())),
                 Ok(false) => self.end = Some(Ok(())),

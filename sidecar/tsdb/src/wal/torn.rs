@@ -63,7 +63,8 @@ fn has_mark_from(fs: &dyn Fs, path: &Path, from: u64) -> std::io::Result<bool> {
 fn has_mark(page: &[u8], mut at: usize) -> bool {
     while let Some(rest) = page.get(at..).filter(|rest| rest.len() >= HEADER) {
         at += match fragment(rest) {
-            Some((FULL, sum, SYNC_MARK)) if sum == crc(SYNC_MARK) => return true,
+            // At the end of a page it may have been split behind an empty first fragment.
+            Some((FULL | LAST, sum, SYNC_MARK)) if sum == crc(SYNC_MARK) => return true,
             Some((_, sum, payload)) if sum == crc(payload) => HEADER + payload.len(),
             _ => 1,
         };

@@ -138,6 +138,12 @@ fn damage_pages_before_a_mark_is_refused() {
     assert!(!has_mark_from(&with(&segment), Path::new(SEGMENT), torn as u64).unwrap());
     framer.frame(SYNC_MARK, 0, &mut segment);
     framer.frame(&[0x63], 0, &mut segment);
+    let filler = vec![0x63; PAGE - 2 * HEADER];
+    let mut at_the_end_of_a_page = Vec::new();
+    let mut other = super::super::page::Framer::new(1 << 30);
+    [&filler[..], SYNC_MARK].iter().for_each(|record| other.frame(record, 0, &mut at_the_end_of_a_page));
+    assert_eq!(at_the_end_of_a_page.len(), PAGE + HEADER + 1);
+    assert!(requests(&[&[0x99], &at_the_end_of_a_page[1..]].concat()).is_err());
     for at in [1, 3, 7, 20_000, PAGE + 1, torn + 1, torn + 3] {
         let mut damaged = segment.clone();
         damaged[at] ^= 0x10;
