@@ -6,6 +6,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+comma := ,
+
 # Packages that build natively and need no running programs.
 UNIT := --workspace --exclude ringside-filter --exclude ringside-e2e
 
@@ -14,7 +16,7 @@ E2E_THREADS ?= 2
 
 # Steps share the machine one after the other, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help build wasm demo bench bench-micro test test-unit test-wasm test-e2e test-deploy test-kill test-differential lint doc fmt
+.PHONY: help build wasm demo bench bench-filter bench-micro test test-unit test-wasm test-e2e test-deploy soak test-kill test-differential fuzz lint doc fmt
 
 help: ## these lines
 	@awk -F ' ## ' '/^[a-z0-9-]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +40,11 @@ bench: ## the storage beside Prometheus and VictoriaMetrics, 20 minutes; ONLY=a,
 	cargo build --release -p ringside -p ringside-e2e --bins
 	target/release/bench $(addprefix --only=,$(ONLY)) $(addprefix --systems=,$(SYSTEMS))
 
+bench-filter: wasm ## the filter in one worker of Envoy, and the whole path; SCRAPES=40 for less, RENDER=--upstream=thanos-receive for HTTP/1.1
+	scripts/tools envoy
+	cargo build --release -p ringside -p ringside-e2e --bins
+	target/release/bench filter $(addprefix --scrapes=,$(SCRAPES)) $(addprefix --render=,$(RENDER))
+
 bench-micro: ## the hot path's parts by themselves, compared with the run before
 	cargo bench -p ringside-tsdb --bench hot_path
 
@@ -52,6 +59,7 @@ test-wasm: ## the tests of placement and of the write path under wasm, in Node
 
 test-e2e: wasm ## real Envoy, Prometheus and S3 around our binaries; the Kubernetes files too
 	scripts/tools envoy prometheus s3 k8s
+	MODULE=target/ringside-trap.wasm scripts/build-wasm --features trap
 	cargo build -p ringside
 	RUST_TEST_THREADS=$(E2E_THREADS) cargo test -p ringside-e2e
 
@@ -66,11 +74,21 @@ test-kill: ## N=1000 times kill -9 of one sidecar under load, each with a restar
 	cargo build -p ringside
 	RINGSIDE_KILLS=$(N) cargo test -p ringside-e2e --test engine kills -- --nocapture
 
+SECONDS ?= 600
+soak: wasm ## SECONDS=600 of writes at half of full speed, with a sidecar restarted every 20 s and a ring change every minute
+	scripts/tools envoy
+	cargo build -p ringside
+	RINGSIDE_SOAK_SECONDS=$(SECONDS) cargo test -p ringside-e2e --test e2e soak -- --nocapture
+
 SEEDS ?= 0..200
 test-differential: ## SEEDS=0..200 random streams into Prometheus 2.42 and into a sidecar
 	scripts/tools prometheus
 	cargo build -p ringside
 	RINGSIDE_SEEDS=$(SEEDS) cargo test -p ringside-e2e --test engine differential -- --nocapture
+
+SECONDS ?= 600
+fuzz: ## every decoder on any bytes, each for SECONDS=600; ONLY=index,record,… for less
+	scripts/fuzz $(SECONDS) $(subst $(comma), ,$(ONLY))
 
 lint: ## format, clippy natively and for wasm, scripts, image files, licences, paths in documents
 	cargo fmt --all --check

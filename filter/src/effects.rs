@@ -11,8 +11,8 @@ use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
-use proxy_wasm::types::LogLevel;
-use ringside_filter_core::{Call, Dispatch, Effect, Event, Fanouts, RequestId, Response};
+use proxy_wasm::types::{LogLevel, Status};
+use ringside_filter_core::{Admitted, Call, Dispatch, Effect, Event, Fanouts, RequestId, Response};
 
 use crate::shared_data::HostData;
 use crate::stats::Stats;
@@ -91,8 +91,8 @@ impl Worker {
         let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Dispatch(dispatch) => effects.extend(self.dispatch(&dispatch)),
-                Effect::Respond { request, response } => self.respond_to(request, &response),
+                Effect::Dispatch(dispatch) => effects.extend(self.dispatch(dispatch)),
+                Effect::Respond { request, response, series } => self.respond_to(request, &response, series),
                 Effect::Count(counter) => self.stats.count(counter),
                 Effect::Charge { tenant, rate, samples } => {
                     if !rate.charge(&HostData, &tenant, samples, now_ms()) {
@@ -100,6 +100,7 @@ impl Worker {
                     }
                 }
                 Effect::Drained => {
+                    self.show();
                     let _ = hostcalls::set_effective_context(self.root_id);
                     let _ = hostcalls::done();
                 }
@@ -108,22 +109,27 @@ impl Worker {
     }
 
     /// Sends a part. Returns what follows if the host refuses it.
-    fn dispatch(&self, dispatch: &Dispatch) -> Vec<Effect> {
-        let token = send(dispatch);
+    fn dispatch(&self, dispatch: Dispatch) -> Vec<Effect> {
+        let token = send(&dispatch);
         let State { fanouts, calls, .. } = &mut *self.state.borrow_mut();
         let mut effects = Vec::new();
         match token {
-            Some(token) => {
+            Ok(token) => {
                 calls.insert(token, dispatch.call);
             }
-            None => fanouts.on(Event::NotDispatched { call: dispatch.call }, &mut effects),
+            // Of all that a call is made of, only the name of the cluster can be wrong.
+            Err(Status::BadArgument) => fanouts.on(Event::NoCluster { dispatch }, &mut effects),
+            Err(_) => fanouts.on(Event::NotDispatched { call: dispatch.call }, &mut effects),
         }
         effects
     }
 
     /// Answers a client's request from the root context.
-    fn respond_to(&self, request: RequestId, response: &Response) {
+    fn respond_to(&self, request: RequestId, response: &Response, series: Option<u64>) {
         if hostcalls::set_effective_context(request.0).is_ok() {
+            if let Some(series) = series {
+                note("ringside.series", &series.to_string());
+            }
             self.respond(response);
         } else {
             let _ = hostcalls::log(LogLevel::Warn, "an answer found its client's stream gone");
@@ -131,9 +137,20 @@ impl Worker {
         let _ = hostcalls::set_effective_context(self.root_id);
     }
 
+    /// Lets the access log of the current context's request know its tenant.
+    pub(crate) fn admitted(&self, admitted: &Admitted) {
+        note("ringside.tenant", admitted.tenant.as_str());
+    }
+
+    /// Shows how much is under way.
+    pub(crate) fn show(&self) {
+        self.stats.under_way(&self.state.borrow().fanouts);
+    }
+
     /// Answers the request of the current context.
     pub(crate) fn respond(&self, response: &Response) {
-        self.stats.responded(response.status);
+        self.stats.responded(response);
+        note("ringside.verdict", response.verdict_name());
         let headers = response.headers.iter().map(|(name, value)| (*name, &**value)).collect();
         let _ =
             hostcalls::send_http_response(response.status.into(), headers, Some(response.body.as_bytes()));
@@ -146,7 +163,12 @@ pub(crate) fn now_ms() -> u64 {
     since_epoch.map_or(0, |elapsed| elapsed.as_millis() as u64)
 }
 
-fn send(dispatch: &Dispatch) -> Option<u32> {
+/// Sets what an access log reads as `%FILTER_STATE(wasm.<name>:PLAIN)%`.
+fn note(name: &str, value: &str) {
+    let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
+}
+
+fn send(dispatch: &Dispatch) -> Result<u32, Status> {
     let timeout = Duration::from_millis(dispatch.timeout_ms.into());
     hostcalls::dispatch_http_call(
         &dispatch.address,
@@ -155,5 +177,4 @@ fn send(dispatch: &Dispatch) -> Option<u32> {
         Vec::new(),
         timeout,
     )
-    .ok()
 }

@@ -3,13 +3,14 @@
 //! Owns the reading of headers, metadata and the body. It holds no write: once the body is handed over, the stream
 //! waits for an answer that the root context sends.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, MapType};
 use ringside_filter_core::metadata::{self, Unreadable};
-use ringside_filter_core::{Admission, Admitted, Event, Head, Lookup, RequestId, Response};
+use ringside_filter_core::{Admission, Admitted, Event, Head, Lookup, Place, RequestId, Response};
 
 use crate::effects::{Worker, now_ms};
 use crate::shared_data::HostData;
@@ -72,6 +73,10 @@ impl HttpContext for Http {
             let _ = hostcalls::send_http_response(503, Vec::new(), Some(b"ringside is not configured\n"));
             return Action::Pause;
         };
+        #[cfg(feature = "trap")]
+        if header("x-ringside-trap").is_some() {
+            std::process::abort();
+        }
         let path = header(":path").unwrap_or_default();
         let method = header(":method").unwrap_or_default();
         let content_type = header("content-type").unwrap_or_default();
@@ -85,10 +90,13 @@ impl HttpContext for Http {
             content_length: content_length.as_deref(),
             is_bodyless: end_of_stream,
         };
+        let namespaces = Namespaces::default();
+        let lookup = |wanted: Lookup<'_>| namespaces.lookup(wanted);
         match worker.judge(|fanouts| fanouts.admit(&head, lookup, &HostData, now_ms())) {
             Admission::Pass => Action::Continue,
             Admission::Refuse(response) => self.answer(&worker, &response),
             Admission::Read(admitted) => {
+                worker.admitted(&admitted);
                 self.state = State::Reading(admitted);
                 Action::Pause
             }
@@ -128,11 +136,26 @@ fn header(name: &str) -> Option<Vec<u8>> {
     hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name).ok().flatten()
 }
 
-fn lookup(wanted: Lookup<'_>) -> Option<Vec<u8>> {
-    match wanted {
-        Lookup::Header(name) => header(name),
-        Lookup::Metadata(place, key) => {
-            metadata::value(place, key, |path| hostcalls::get_property(path.to_vec()).map_err(|_| Unreadable))
+/// Our namespace in the metadata of each place, read once for a request however many of its keys are looked up.
+#[derive(Default)]
+struct Namespaces([OnceCell<Result<Option<Vec<u8>>, Unreadable>>; Place::ALL.len()]);
+
+impl Namespaces {
+    fn lookup(&self, wanted: Lookup<'_>) -> Option<Vec<u8>> {
+        match wanted {
+            Lookup::Header(name) => header(name),
+            Lookup::Metadata(place, key) => {
+                metadata::value(place, key, |path| match self.0.get(place as usize) {
+                    Some(namespace) if path == place.property_path() => {
+                        namespace.get_or_init(|| property(path)).clone()
+                    }
+                    _ => property(path),
+                })
+            }
         }
     }
+}
+
+fn property(path: &[&str]) -> Result<Option<Vec<u8>>, Unreadable> {
+    hostcalls::get_property(path.to_vec()).map_err(|_| Unreadable)
 }

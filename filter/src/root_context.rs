@@ -9,10 +9,11 @@ use std::time::{Duration, SystemTime};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel, MapType};
-use ringside_filter_core::{ANSWER_BYTES_MAX, Config, Event, Fanouts, HEADERS_WRITTEN, Reply, TICK_MS};
+use ringside_filter_core::{ANSWER_BYTES_MAX, Event, Fanouts, HEADERS_WRITTEN, Reply, TICK_MS, load};
 
 use crate::effects::{TURN, Worker};
 use crate::http_context::Http;
+use crate::shared_data::HostData;
 use crate::stats::Stats;
 
 struct Root {
@@ -53,6 +54,7 @@ impl Context for Root {
     fn on_done(&mut self) -> bool {
         let Some(worker) = &self.worker else { return true };
         if worker.is_idle() {
+            worker.show();
             return true;
         }
         // Late writes go on. The core says when the last has ended.
@@ -64,15 +66,23 @@ impl Context for Root {
 impl RootContext for Root {
     fn on_configure(&mut self, _bytes: usize) -> bool {
         let json = hostcalls::get_buffer(BufferType::PluginConfiguration, 0, usize::MAX).ok().flatten();
-        match Config::parse(&json.unwrap_or_default()) {
+        let stats = Stats::define();
+        let (config, loaded) = load(&HostData, &json.unwrap_or_default());
+        stats.loaded(loaded);
+        match config {
             Ok(config) => {
-                let stats = Stats::define();
-                stats.configured(&config);
+                stats.configured(&config, loaded);
+                if let (true, Some(refusal)) = (loaded.refusal, &config.refusal) {
+                    let text =
+                        format!("ringside: a change is refused, the last good one stays: {}", refusal.reason);
+                    let _ = hostcalls::log(LogLevel::Error, &text);
+                }
                 let _ = hostcalls::set_tick_period(Duration::from_millis(TICK_MS.into()));
                 self.worker = Some(Worker::new(self.id, Fanouts::new(config), stats));
                 true
             }
             Err(error) => {
+                stats.refused(loaded);
                 let _ = hostcalls::log(LogLevel::Error, &format!("ringside: configuration refused: {error}"));
                 false
             }
@@ -84,6 +94,7 @@ impl RootContext for Root {
         let elapsed = now.duration_since(self.last_tick.unwrap_or(now)).unwrap_or_default();
         self.last_tick = Some(now);
         worker.on_root(Event::Tick { elapsed_ms: elapsed.as_millis() as u64 });
+        worker.show();
     }
 
     fn on_queue_ready(&mut self, queue_id: u32) {

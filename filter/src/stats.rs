@@ -1,28 +1,49 @@
 //! The metrics of the module, named once.
 //!
-//! Owns names and host ids. Envoy shows them as `wasmcustom.<name>`; what follows `.result.`, `.code.`, `.form.` and
-//! `.name.` becomes a label by the `stats_tags` of the bootstrap. Names of the `thanos_receive_` family are those of
-//! Thanos Receive, so that its dashboards and alerts go on working.
+//! Owns names and host ids. Envoy shows them as `wasmcustom.<name>`; what follows `.result.`, `.code.` and the like
+//! becomes a label by the `stats_tags` of the bootstrap, and `/stats/prometheus` leaves the prefix out. Names of the
+//! `thanos_receive_` family and `http_requests_total` are those of Thanos Receive, so that its dashboards and alerts go
+//! on working.
+
+use std::cell::Cell;
 
 use proxy_wasm::hostcalls::{define_metric, increment_metric, record_metric};
 use proxy_wasm::types::MetricType;
-use ringside_filter_core::{Config, Counter, Form};
+use ringside_filter_core::{Config, Counter, Fanouts, Form, Limit, Loaded, Response, SharedData};
+use ringside_hashring::Tenants;
+
+use crate::effects::now_ms;
+use crate::shared_data::HostData;
 
 /// The statuses that the filter answers with.
 const CODES: [u16; 9] = [200, 204, 400, 405, 409, 413, 415, 429, 503];
+/// Where the workers keep the names of all rings that they have shown.
+const SHOWN: &str = "ringside.shown";
 
 /// Host ids of the metrics. A metric that the host refuses is not counted.
 pub(crate) struct Stats {
     forward: ByResult,
     replication: ByResult,
     late_write: ByResult,
+    late_write_given_up: Metric,
     unchanged: Metric,
     split: Metric,
     empty: Metric,
+    received_bytes: Metric,
+    sent_bytes: Metric,
     held_back: Metric,
+    waits: Metric,
     client_gone: Metric,
     charge_lost: Metric,
     requests: Vec<(u16, Metric)>,
+    limits: Vec<(Limit, Metric)>,
+    refreshes: Metric,
+    changes: Metric,
+    errors: Metric,
+    reload_successful: Metric,
+    writes: Level,
+    bytes: Level,
+    late_bytes: Level,
 }
 
 #[derive(Clone, Copy)]
@@ -31,6 +52,12 @@ struct Metric(Option<u32>);
 struct ByResult {
     success: Metric,
     error: Metric,
+}
+
+/// A gauge over all workers, and this one's share in it.
+struct Level {
+    gauge: Metric,
+    own: Cell<i64>,
 }
 
 impl Metric {
@@ -43,8 +70,12 @@ impl Metric {
     }
 
     fn add_one(self) {
+        self.add(1);
+    }
+
+    fn add(self, number: i64) {
         if let Some(id) = self.0 {
-            let _ = increment_metric(id, 1);
+            let _ = increment_metric(id, number);
         }
     }
 
@@ -68,44 +99,117 @@ impl ByResult {
     }
 }
 
+impl Level {
+    fn gauge(name: &str) -> Self {
+        Self { gauge: Metric::gauge(name), own: Cell::new(0) }
+    }
+
+    fn set(&self, value: usize) {
+        let value = value as i64;
+        let change = value - self.own.replace(value);
+        if change != 0 {
+            self.gauge.add(change);
+        }
+    }
+}
+
 impl Stats {
     /// Defines all counters, so that they are there with zero before the first request.
     pub(crate) fn define() -> Self {
         let form = |form| Metric::counter(&format!("ringside_writes_total.form.{form}"));
-        let request = |code| (code, Metric::counter(&format!("ringside_requests_total.code.{code}")));
+        let request =
+            |code| (code, Metric::counter(&format!("http_requests_total.code.{code}.handler.receive")));
+        let limit = |limit: Limit| {
+            (limit, Metric::counter(&format!("ringside_limited_total.limit.{}", limit.name())))
+        };
         Self {
             forward: ByResult::counter("thanos_receive_forward_requests_total"),
             replication: ByResult::counter("thanos_receive_replications_total"),
             late_write: ByResult::counter("ringside_late_writes_total"),
+            late_write_given_up: Metric::counter("ringside_late_writes_given_up_total"),
             unchanged: form("unchanged"),
             split: form("split"),
             empty: form("empty"),
+            received_bytes: Metric::counter("ringside_received_bytes_total"),
+            sent_bytes: Metric::counter("ringside_forwarded_bytes_total"),
             held_back: Metric::counter("ringside_parts_held_back_total"),
+            waits: Metric::counter("ringside_parts_waited_for_cluster_total"),
             client_gone: Metric::counter("ringside_clients_gone_total"),
             charge_lost: Metric::counter("ringside_rate_charges_lost_total"),
             requests: CODES.into_iter().map(request).collect(),
+            limits: Limit::ALL.into_iter().map(limit).collect(),
+            refreshes: Metric::counter("thanos_receive_hashrings_file_refreshes_total"),
+            changes: Metric::counter("thanos_receive_hashrings_file_changes_total"),
+            errors: Metric::counter("thanos_receive_hashrings_file_errors_total"),
+            reload_successful: Metric::gauge("thanos_receive_config_last_reload_successful"),
+            writes: Level::gauge("ringside_writes_in_flight"),
+            bytes: Level::gauge("ringside_in_flight_bytes"),
+            late_bytes: Level::gauge("ringside_late_write_bytes"),
         }
     }
 
-    /// Shows a configuration.
-    pub(crate) fn configured(&self, config: &Config) {
-        Metric::gauge("thanos_receive_replication_factor").set(config.replication_factor as u64);
-        for ring in config.hashrings.rings() {
-            let name = format!("thanos_receive_hashring_nodes.name.{}", label_value(ring.name()));
-            Metric::gauge(&name).set(ring.ring().endpoints().len() as u64);
+    /// Counts what is new about a configuration, good or bad.
+    pub(crate) fn loaded(&self, loaded: Loaded) {
+        if loaded.configuration {
+            self.refreshes.add_one();
         }
+        if loaded.hashrings {
+            self.changes.add_one();
+        }
+    }
+
+    /// Counts a configuration that is refused.
+    pub(crate) fn refused(&self, loaded: Loaded) {
+        if loaded.configuration {
+            self.errors.add_one();
+        }
+        self.reload_successful.set(0);
+    }
+
+    /// Shows a configuration that is in force.
+    pub(crate) fn configured(&self, config: &Config, loaded: Loaded) {
+        if loaded.refusal {
+            self.errors.add_one();
+        }
+        self.reload_successful.set(u64::from(config.refusal.is_none()));
+        if loaded.configuration && config.refusal.is_none() {
+            Metric::gauge("thanos_receive_config_last_reload_success_timestamp_seconds").set(now_ms() / 1000);
+        }
+        Metric::gauge("thanos_receive_config_hash").set(config.hashrings_hash >> 12);
+        Metric::gauge("thanos_receive_replication_factor").set(config.replication_factor as u64);
+        let mut shown = Vec::new();
+        for named in config.hashrings.rings() {
+            let name = label_value(named.name());
+            let tenants = match named.tenants() {
+                Tenants::Exact(tenants) => tenants.len(),
+                Tenants::Glob(patterns) => patterns.len(),
+                Tenants::All => 0,
+            };
+            show_ring(&name, named.ring().endpoints().len(), tenants);
+            shown.push(name);
+        }
+        forget_rings(shown);
     }
 
     /// Counts an event of a write.
     pub(crate) fn count(&self, counter: Counter) {
         let metric = match counter {
-            Counter::Sent(Form::Unchanged) => self.unchanged,
-            Counter::Sent(Form::Split) => self.split,
+            Counter::Sent { form, received, sent } => {
+                self.received_bytes.add(received as i64);
+                self.sent_bytes.add(sent as i64);
+                match form {
+                    Form::Unchanged => self.unchanged,
+                    Form::Split => self.split,
+                }
+            }
             Counter::Empty => self.empty,
             Counter::Forward { success } => self.forward.of(success),
             Counter::Replication { success } => self.replication.of(success),
             Counter::LateWrite { success } => self.late_write.of(success),
+            Counter::LateWriteGivenUp => self.late_write_given_up,
             Counter::HeldBack => self.held_back,
+            Counter::Waits => self.waits,
+            Counter::Limited(limit) => return self.limited(limit),
             Counter::ClientGone => self.client_gone,
         };
         metric.add_one();
@@ -117,11 +221,45 @@ impl Stats {
     }
 
     /// Counts an answer to a client.
-    pub(crate) fn responded(&self, status: u16) {
-        if let Some((_, metric)) = self.requests.iter().find(|(code, _)| *code == status) {
+    pub(crate) fn responded(&self, response: &Response) {
+        if let Some((_, metric)) = self.requests.iter().find(|(code, _)| *code == response.status) {
+            metric.add_one();
+        }
+        if let Some(limit) = response.limit {
+            self.limited(limit);
+        }
+    }
+
+    /// Shows how much is under way.
+    pub(crate) fn under_way(&self, fanouts: &Fanouts) {
+        self.writes.set(fanouts.writes());
+        self.bytes.set(fanouts.bytes_under_way());
+        self.late_bytes.set(fanouts.late_bytes());
+    }
+
+    fn limited(&self, limit: Limit) {
+        if let Some((_, metric)) = self.limits.iter().find(|(known, _)| *known == limit) {
             metric.add_one();
         }
     }
+}
+
+fn show_ring(name: &str, nodes: usize, tenants: usize) {
+    Metric::gauge(&format!("thanos_receive_hashring_nodes.name.{name}")).set(nodes as u64);
+    Metric::gauge(&format!("thanos_receive_hashring_tenants.name.{name}")).set(tenants as u64);
+}
+
+/// Shows rings of earlier configurations as empty: the host forgets no metric.
+fn forget_rings(mut shown: Vec<String>) {
+    let known = HostData.get(SHOWN);
+    let (names, version) = known.map_or_else(Default::default, |(names, version)| (names, Some(version)));
+    for name in String::from_utf8_lossy(&names).lines() {
+        if !shown.iter().any(|other| other == name) {
+            show_ring(name, 0, 0);
+            shown.push(name.to_owned());
+        }
+    }
+    HostData.set(SHOWN, shown.join("\n").as_bytes(), version);
 }
 
 /// A ring's name as part of a metric's name, where a dot would end it.

@@ -8,10 +8,12 @@
 
 mod check;
 mod refs;
+mod survey;
 mod symbols;
 
 pub use check::SeriesError;
 pub use refs::{LabelIter, RefIter};
+pub use survey::Survey;
 pub use symbols::{RequestError, SymbolTable, Symbols};
 
 use std::iter::FusedIterator;

@@ -15,6 +15,20 @@ pub const TIMEOUT_MS: RangeInclusive<u64> = 10..=300_000;
 /// that Envoy gives a module.
 pub const BODY_BYTES: RangeInclusive<u64> = 1 << 10..=64 << 20;
 
+/// The limits that a tenant may have in the filter.
+pub const LIMIT_NAMES: [&str; 7] = [
+    "samples_per_second",
+    "burst",
+    "series_per_request",
+    "labels_per_series",
+    "label_name_bytes",
+    "label_value_bytes",
+    "body_bytes",
+];
+
+/// Bounds of a limit. The upper one is what the numbers of Envoy's metadata hold exactly.
+pub const LIMIT_VALUES: RangeInclusive<u64> = 1..=1 << 53;
+
 /// The longest name of the header that may name the tenant, in bytes.
 pub const HEADER_NAME_BYTES_MAX: usize = 128;
 

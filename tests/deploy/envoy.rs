@@ -6,11 +6,11 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use ringside_e2e::process::{Process, Spec};
 use ringside_e2e::scratch::Scratch;
-use ringside_e2e::{ports, tools, wait};
+use ringside_e2e::{http, ports, tools, wait};
 use serde_json::Value;
 
 use crate::manifests::{Manifests, container, pod, text, texts};
-use crate::ring::{ADMIN, LISTEN, MODULE, bootstrap};
+use crate::ring::{ADMIN, LISTEN, MODULE, STATISTICS, bootstrap};
 
 /// Runs a command of the manifest, with the admin port replaced and without the time that a drain takes.
 fn run(command: &Value, admin_port: u16) -> Result<()> {
@@ -32,13 +32,14 @@ async fn envoy_becomes_ready_and_drains_as_the_manifest_says() -> Result<()> {
     let manifests = Manifests::build()?;
     let envoy = container(manifests.get("Deployment", "ringside-envoy")?)?;
     let scratch = Scratch::new("deployment")?;
-    let (listener, admin) = (ports::reserve()?, ports::reserve()?);
+    let (listener, admin, statistics) = (ports::reserve()?, ports::reserve()?, ports::reserve()?);
     let module = tools::wasm_module()?;
     let module = module.to_str().context("the checkout's path is no text")?;
     let local = bootstrap(&manifests)?
         .to_string()
         .replace(MODULE, module)
         .replace(&socket(LISTEN)?, &socket(&listener.to_string())?)
+        .replace(&socket(STATISTICS)?, &socket(&statistics.to_string())?)
         .replace(&socket(ADMIN)?, &socket(&admin.to_string())?);
     let config = scratch.path().join("envoy.json");
     std::fs::write(&config, local)?;
@@ -55,6 +56,8 @@ async fn envoy_becomes_ready_and_drains_as_the_manifest_says() -> Result<()> {
     let mut process = Process::start(spec)?;
     process.wait_ready(&format!("http://{admin}/ready")).await?;
     run(&envoy["readinessProbe"]["exec"]["command"], admin.port())?;
+    let page = http::get_ok(&format!("http://{statistics}/metrics")).await?;
+    ensure!(page.contains("thanos_receive_hashring_nodes{name=\"default\"} 3"), "{page}");
 
     // The filter itself answers, by the ring of the manifests, none of whose sidecars is there.
     let client = reqwest::Client::new();

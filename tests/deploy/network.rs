@@ -102,6 +102,17 @@ fn senders_reach_envoy() -> Result<()> {
 }
 
 #[test]
+fn prometheus_alone_reaches_the_statistics_of_envoy() -> Result<()> {
+    let manifests = Manifests::build()?;
+    let envoy = manifests.get("Deployment", "ringside-envoy")?;
+    let prometheus = Pod::new("monitoring", &[("app.kubernetes.io/name", "prometheus")]);
+    ensure!(reaches(&manifests, &prometheus, envoy, "metrics")?, "Prometheus does not");
+    let stranger = Pod::new("default", &[]);
+    ensure!(!reaches(&manifests, &stranger, envoy, "metrics")?, "a stranger does");
+    Ok(())
+}
+
+#[test]
 fn policies_name_ports_that_exist() -> Result<()> {
     let manifests = Manifests::build()?;
     for policy in manifests.all("NetworkPolicy") {

@@ -13,6 +13,8 @@ use crate::manifests::{Manifests, container, file, items, name_of, path, port, t
 /// Where Envoy listens inside its pod, and where its admin page is.
 pub(crate) const LISTEN: &str = "0.0.0.0:19291";
 pub(crate) const ADMIN: &str = "127.0.0.1:9901";
+/// Where its statistics are scraped.
+pub(crate) const STATISTICS: &str = "0.0.0.0:9902";
 /// Where the image has the module.
 pub(crate) const MODULE: &str = "/etc/ringside/plugin.wasm";
 
@@ -110,8 +112,10 @@ fn the_bootstrap_listens_where_the_pod_says() -> Result<()> {
         .chain([&bootstrap["admin"]])
         .map(|listener| socket_address(&listener["address"]["socket_address"]))
         .collect::<Result<_>>()?;
-    ensure!(addresses == [LISTEN, ADMIN], "{addresses:?}");
+    ensure!(addresses == [LISTEN, STATISTICS, ADMIN], "{addresses:?}");
     ensure!(LISTEN == format!("0.0.0.0:{}", port(&envoy["ports"], "remote-write")?), "{}", envoy["ports"]);
+
+    ensure!(STATISTICS == format!("0.0.0.0:{}", port(&envoy["ports"], "metrics")?), "{}", envoy["ports"]);
 
     // The hooks speak to the admin page, which nobody outside of the pod reaches.
     let (host, admin_port) = ADMIN.split_once(':').context("no port")?;

@@ -1,8 +1,9 @@
 //! Topology: one seeded stream → Prometheus 2.42; its directory → a sidecar, as two tenants; more load → both.
 //!
 //! A directory that Prometheus wrote opens as a tenant's, and so does one as Thanos Receive keeps it per tenant: with
-//! blocks, a checkpoint, several WAL segments, head chunks, and an out-of-order log where one is written. It goes on
-//! taking writes, its head is cut into blocks, and everything is there, in promtool's judgement and in PromQL's.
+//! blocks, a checkpoint, several WAL segments, head chunks, and an out-of-order log where one is
+//! written. It goes on taking writes, its head is cut into blocks, and everything is
+//! there, in promtool's judgement and in PromQL's.
 
 use std::path::Path;
 
@@ -15,9 +16,9 @@ use ringside_e2e::scratch::Scratch;
 use ringside_e2e::sidecar::{Setup, Sidecar};
 use ringside_e2e::wait;
 
-use crate::differential::compare::{answers, expect_same_answers};
-use crate::differential::pair::server_setup;
-use crate::differential::stream::{Case, Op, Stream};
+use crate::differential::compare::{answers, dumped_histograms, expect_same_answers, forget_histograms};
+use crate::differential::pair::{mend_late_blocks, server_setup};
+use crate::differential::stream::{Case, Op, Sample, Stream};
 use crate::kinds::OUT_OF_ORDER_WINDOW_MS;
 
 const SEED: u64 = 1_000;
@@ -32,6 +33,7 @@ async fn a_directory_of_prometheus_goes_on_in_a_sidecar() -> Result<()> {
     let theirs = scratch.folder("prometheus")?.join("data");
     write_by_prometheus(&scratch.folder("prometheus")?, &theirs).await?;
     let written = oracle::dump_copy(&theirs, &scratch.path().join("copy"))?;
+    let histograms = dumped_histograms(&theirs)?;
 
     let data = scratch.folder("ringside/data")?;
     for tenant in TENANTS {
@@ -40,7 +42,8 @@ async fn a_directory_of_prometheus_goes_on_in_a_sidecar() -> Result<()> {
     leave_traces_of_receive(&data.join("receive"))?;
     let opened_by_prometheus =
         Server::start_with(&scratch.folder("theirs")?, &theirs, &server_setup()).await?;
-    let expected = answers(&opened_by_prometheus).await?;
+    let mut expected = answers(&opened_by_prometheus).await?;
+    forget_histograms(&mut expected);
     drop(opened_by_prometheus);
 
     let setup = Setup { flags: vec!["--tsdb.retention=0d".to_owned()], ..Setup::default() };
@@ -60,20 +63,27 @@ async fn a_directory_of_prometheus_goes_on_in_a_sidecar() -> Result<()> {
         ledger.expect_no_failure()?;
         let mut all = written.clone();
         all.merge(ledger.everything_acknowledged())?;
-        sidecar.expect_exactly(tenant, &all).await.with_context(|| tenant)?;
+        wait::eventually("all of it in promtool's dump", async || {
+            sidecar.dump(tenant)?.expect_at_least(tenant, &all)
+        })
+        .await?;
 
         let copy = scratch.path().join(format!("opened-{tenant}"));
         oracle::copy_tsdb(&sidecar.tenant_dir(tenant), &copy)?;
+        let found = dumped_histograms(&copy)?;
+        expect_same_answers(&found, &histograms).with_context(|| format!("histograms of {tenant}"))?;
         let folder = scratch.folder(&format!("reader-{tenant}"))?;
         let reader = Server::start_with(&folder, &copy, &server_setup()).await?;
-        expect_same_answers(&answers(&reader).await?, &expected).with_context(|| tenant)?;
+        let mut found = answers(&reader).await?;
+        forget_histograms(&mut found);
+        expect_same_answers(&found, &expected).with_context(|| tenant)?;
         reader.expect_no_corruption().await?;
     }
     scratch.passed();
     Ok(())
 }
 
-/// Has Prometheus write the stream, with kills, until it has cut a block and written a checkpoint.
+/// Has Prometheus write the stream, with kills, until it has cut a block and written a checkpoint; then it ends cleanly.
 async fn write_by_prometheus(folder: &Path, data: &Path) -> Result<()> {
     let mut server = Server::start_with(folder, data, &server_setup()).await?;
     let sender = Sender::new(&server.write_url(), None);
@@ -81,17 +91,22 @@ async fn write_by_prometheus(folder: &Path, data: &Path) -> Result<()> {
         Op::Write(write) if write.case != Case::Future => Some(write),
         _ => None,
     });
+    let mut newest = i64::MIN;
     for (number, write) in (1..).zip(writes) {
+        let samples = write.series.iter().flat_map(|series| &series.samples);
+        newest = samples.map(Sample::timestamp).chain([newest]).max().unwrap_or(newest);
         let answer = sender.post(write.encode()).await;
         let taken = answer.code() == Some(204);
         ensure!(taken || answer.code().is_some() && write.case != Case::Scrape, "{write:?}: {answer:?}");
         if number % WRITES_PER_LIFE == 0 {
             server.process.kill9()?;
+            mend_late_blocks(data, newest)?;
             server.restart().await?;
         }
     }
     wait::eventually("what a long-lived directory has", async || expect_grown(data)).await?;
-    server.process.kill9()
+    server.process.terminate().await?;
+    mend_late_blocks(data, newest)
 }
 
 /// An error unless everything is there that this test is about.

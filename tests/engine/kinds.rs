@@ -7,4 +7,4 @@ pub(crate) const OUT_OF_ORDER_WINDOW_MS: i64 = 10 * 60 * 1000;
 pub(crate) const HISTOGRAMS: bool = true;
 
 /// Whether exemplars are kept.
-pub(crate) const EXEMPLARS: bool = false;
+pub(crate) const EXEMPLARS: bool = true;

@@ -27,6 +27,14 @@ pub fn wasm_module() -> Result<PathBuf> {
     artifact("target/ringside.wasm", "scripts/build-wasm")
 }
 
+/// The filter in the build that traps on the header `x-ringside-trap`.
+pub fn trapping_wasm_module() -> Result<PathBuf> {
+    artifact(
+        "target/ringside-trap.wasm",
+        "MODULE=target/ringside-trap.wasm scripts/build-wasm --features trap",
+    )
+}
+
 /// Envoy, the real one, with V8.
 pub fn envoy() -> Result<PathBuf> {
     artifact(".tools/bin/envoy", "scripts/tools envoy")

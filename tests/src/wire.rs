@@ -1,4 +1,4 @@
-//! Remote write 1.0 requests, encoded here by hand so that no test judges our encoder by our decoder,
+//! Remote write requests, encoded here by hand so that no test judges our encoder by our decoder,
 //! and so that a test can also write what no encoder would.
 
 use crate::contents::Labels;
@@ -87,6 +87,11 @@ impl Default for Counts {
 
 /// Appends one native histogram to a series' body.
 pub fn histogram(series: &mut Vec<u8>, histogram: &Histogram) {
+    bytes_field(series, 4, &histogram_message(histogram));
+}
+
+/// The message of a native histogram, which 1.0 and 2.0 have alike.
+pub fn histogram_message(histogram: &Histogram) -> Vec<u8> {
     let mut body = Vec::new();
     match &histogram.counts {
         Counts::Int { count, .. } => varint_field(&mut body, 1, *count),
@@ -113,7 +118,7 @@ pub fn histogram(series: &mut Vec<u8>, histogram: &Histogram) {
     }
     varint_field(&mut body, 14, histogram.reset_hint.into());
     varint_field(&mut body, 15, histogram.timestamp.cast_unsigned());
-    bytes_field(series, 4, &body);
+    body
 }
 
 /// Appends one exemplar to a series' body.
@@ -147,12 +152,14 @@ fn doubles(out: &mut Vec<u8>, number: u32, values: &[f64]) {
     bytes_field(out, number, &packed);
 }
 
-fn varint_field(out: &mut Vec<u8>, number: u32, value: u64) {
+/// Appends a number.
+pub fn varint_field(out: &mut Vec<u8>, number: u32, value: u64) {
     varint(out, u64::from(number) << 3);
     varint(out, value);
 }
 
-fn double_field(out: &mut Vec<u8>, number: u32, value: f64) {
+/// Appends a float.
+pub fn double_field(out: &mut Vec<u8>, number: u32, value: f64) {
     varint(out, u64::from(number) << 3 | 1);
     out.extend_from_slice(&value.to_le_bytes());
 }

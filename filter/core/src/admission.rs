@@ -1,7 +1,9 @@
 //! What becomes of a request, judged before its body is read.
 //!
-//! Owns the order of the questions: is it a write, whose is it, what may that tenant send, and has it sent too much
-//! already. Each of them is answered elsewhere (`request`, `tenant`, `limits`, `rate`).
+//! Owns the order of the questions: is it a write, whose is it, what may that tenant send and
+//! to which ring, and has it sent too much already. Each of them is answered elsewhere (`request`, `tenant`, `limits`, `rate`).
+
+use std::rc::Rc;
 
 use ringside_proto::Protocol;
 use ringside_proto::remote_write_v2::Contents;
@@ -11,7 +13,7 @@ use crate::limits::{self, Limits};
 use crate::rate::SharedData;
 use crate::reply::Response;
 use crate::request::{Head, Judgement, judge, judge_length};
-use crate::tenant::{self, Lookup, TenantId};
+use crate::tenant::{self, Lookup, Place, TenantId};
 
 /// What becomes of a request, judged from its headers.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Admitted {
     pub tenant: TenantId,
     pub protocol: Protocol,
     pub limits: Limits,
+    /// The hashring that metadata names, in place of the tenant's own.
+    pub hashring: Option<Rc<str>>,
 }
 
 impl Admitted {
@@ -57,12 +61,14 @@ pub(crate) fn admit(
         Ok(tenant) => tenant,
         Err(error) => return refuse(Response::refusal(400, error.to_string())),
     };
-    let limits = match limits::choose(&config.limits, &lookup) {
+    let limits = match limits::choose(config.limits_of(&tenant), &lookup) {
         Ok(limits) => limits,
         // A fault of the operator, not of the client: its data is worth keeping until it is mended.
         Err(error) => return refuse(Response::refusal(503, error.to_string())),
     };
-    let admitted = Admitted { tenant, protocol, limits };
+    let named = Place::ALL.into_iter().find_map(|place| lookup(Lookup::Metadata(place, "hashring")));
+    let hashring = named.map(|name| String::from_utf8_lossy(&name).into());
+    let admitted = Admitted { tenant, protocol, limits, hashring };
     let refusal = declared.and_then(|bytes| judge_length(bytes, admitted.body_bytes_max(config)));
     if let Some(refusal) = refusal {
         return refuse(refusal);

@@ -16,6 +16,8 @@ use crate::quorum::Outcome;
 
 /// The longest refusal list that is read, in bytes. A host need not hand over more than one byte beyond it.
 pub const ANSWER_BYTES_MAX: usize = 8 << 20;
+/// The status by which a host says that it waited in vain.
+const TIMED_OUT: u16 = 504;
 /// How much of a sidecar's message is kept, in bytes.
 const MESSAGE_BYTES_MAX: usize = 512;
 
@@ -41,6 +43,8 @@ pub struct Answer {
     pub contents: Option<Contents>,
     /// The sidecar's own words, empty if it had none.
     pub message: String,
+    /// Whether the sidecar said anything at all.
+    pub came: bool,
 }
 
 /// One series that a sidecar refused, by its index in the part.
@@ -73,14 +77,22 @@ impl From<Missing> for Contents {
 impl Answer {
     /// The same outcome for every series of the part.
     pub fn whole(outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { rest: outcome, refused: Vec::new(), contents: None, message: message.into() }
+        Self { rest: outcome, refused: Vec::new(), contents: None, message: message.into(), came: true }
+    }
+
+    /// No answer, for this reason.
+    pub fn none(message: impl Into<String>) -> Self {
+        Self { came: false, ..Self::whole(Outcome::Unavailable, message) }
     }
 
     /// Reads an answer to a part of this version; `holds` says whether the part has a series of that index.
     pub fn read(protocol: Protocol, reply: &Reply<'_>, holds: impl Fn(u32) -> bool) -> Self {
         let Some(status) = reply.status else {
-            return Self::whole(Outcome::Unavailable, "the connection was reset");
+            return Self::none("the connection was reset");
         };
+        if status == TIMED_OUT {
+            return Self::none("it did not answer in time");
+        }
         let (outcome, body) = (outcome_of(status), reply.body);
         let written = protocol::written(reply.written);
         if protocol == Protocol::V2 && outcome == Outcome::Stored && written.is_none() {
@@ -112,7 +124,7 @@ impl Answer {
             refused.iter().for_each(|series| contents += series.missing.into());
             contents
         });
-        Self { rest: Outcome::Stored, refused, contents, message: words(status, &list.message) }
+        Self { rest: Outcome::Stored, refused, contents, message: words(status, &list.message), came: true }
     }
 }
 
@@ -137,7 +149,7 @@ fn in_order(mut refused: Vec<Refused>) -> Vec<Refused> {
 ///
 /// Refusals that speak of the path between filter and sidecar rather than of the data (401, 403, 404, 407, 408)
 /// count as unavailable: a retry may find the path mended, and nothing is dropped meanwhile.
-fn outcome_of(status: u16) -> Outcome {
+pub(crate) fn outcome_of(status: u16) -> Outcome {
     match status {
         200..=299 => Outcome::Stored,
         409 => Outcome::Conflict,

@@ -4,9 +4,10 @@
 //!
 //! Invariant: a [`Config`] exists only if every bound holds; the error names the field and the bound.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use ringside_hashring::{ConfigError as RingError, Hashrings};
+use ringside_hashring::{ConfigError as RingError, Hashrings, hash_bytes};
 use ringside_proto::DECODED_BYTES_MAX;
 use ringside_proto::settings::{
     BODY_BYTES, REPLICATION_FACTOR, TIMEOUT_MS, is_header_name, late_write_timeout_ms,
@@ -44,8 +45,29 @@ pub struct Config {
     /// The most bytes under way to all sidecars from one worker, 1 MiB to 1 GiB, default 256 MiB. Beyond it a write
     /// gets 503 at once.
     pub in_flight_bytes_max: usize,
-    /// The limits of tenants for which metadata has none, default no limit.
+    /// The most that may be under way from one worker of writes that have their verdict, 1 MiB to 1 GiB, default half of
+    /// `in_flight_bytes_max`. Beyond it, the sidecars that keep it waiting get nothing more.
+    pub late_write_bytes_max: usize,
+    /// The limits of tenants for which neither metadata nor `tenant_limits` has any, default no limit.
     pub limits: Limits,
+    /// The limits of single tenants, each as a whole in place of `limits`.
+    pub tenant_limits: BTreeMap<TenantId, Limits>,
+    /// What `ringside hashring render` refused after it wrote this configuration.
+    pub refusal: Option<Refusal>,
+    /// Tells this configuration from others.
+    pub hash: u64,
+    /// Tells its hashrings from others.
+    pub hashrings_hash: u64,
+}
+
+/// A change of the hashrings or the limits that was not made.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// Why, in one line.
+    pub reason: String,
+    /// When, in milliseconds since the Unix epoch, which tells it from the ones before.
+    pub at_ms: u64,
 }
 
 /// Why a configuration is refused.
@@ -60,6 +82,8 @@ pub enum ConfigError {
     TenantHeader { value: String },
     #[error("default_tenant is {value:?}: {error}")]
     DefaultTenant { value: String, error: TenantError },
+    #[error("tenant_limits of {value:?}: {error}")]
+    LimitedTenant { value: String, error: TenantError },
     #[error(transparent)]
     Limits(#[from] LimitsError),
     #[error(transparent)]
@@ -85,8 +109,12 @@ struct Raw {
     decoded_bytes_max: u64,
     #[serde(default = "default_in_flight_bytes_max")]
     in_flight_bytes_max: u64,
+    late_write_bytes_max: Option<u64>,
     #[serde(default)]
     limits: RawLimits,
+    #[serde(default)]
+    tenant_limits: BTreeMap<String, RawLimits>,
+    refusal: Option<Refusal>,
 }
 
 fn default_replication_factor() -> u64 {
@@ -125,8 +153,10 @@ impl Config {
             bounded("late_write_timeout_ms", late, write_timeout_ms..=*TIMEOUT_MS.end())?;
         let body_bytes_max = bounded("body_bytes_max", raw.body_bytes_max, BODY_BYTES)? as usize;
         let decoded_bytes_max = bounded("decoded_bytes_max", raw.decoded_bytes_max, BODY_BYTES)? as usize;
-        let in_flight_bytes_max =
-            bounded("in_flight_bytes_max", raw.in_flight_bytes_max, IN_FLIGHT_BYTES)? as usize;
+        let in_flight_bytes_max = bounded("in_flight_bytes_max", raw.in_flight_bytes_max, IN_FLIGHT_BYTES)?;
+        let late_write_bytes_max =
+            raw.late_write_bytes_max.unwrap_or((in_flight_bytes_max / 2).max(*IN_FLIGHT_BYTES.start()));
+        let late_write_bytes_max = bounded("late_write_bytes_max", late_write_bytes_max, IN_FLIGHT_BYTES)?;
         if !is_header_name(&raw.tenant_header) {
             return Err(ConfigError::TenantHeader { value: raw.tenant_header });
         }
@@ -134,6 +164,13 @@ impl Config {
             Ok(tenant) => tenant,
             Err(error) => return Err(ConfigError::DefaultTenant { value: raw.default_tenant, error }),
         };
+        let hashrings_hash = hash_bytes(raw.hashrings.to_string().as_bytes());
+        let mut tenant_limits = BTreeMap::new();
+        for (value, limits) in raw.tenant_limits {
+            let tenant =
+                TenantId::new(&value).map_err(|error| ConfigError::LimitedTenant { value, error })?;
+            tenant_limits.insert(tenant, limits.try_into()?);
+        }
         Ok(Self {
             hashrings: Hashrings::from_value(raw.hashrings, replication_factor)?,
             replication_factor,
@@ -143,9 +180,19 @@ impl Config {
             late_write_timeout_ms: late_write_timeout_ms as u32,
             body_bytes_max,
             decoded_bytes_max,
-            in_flight_bytes_max,
+            in_flight_bytes_max: in_flight_bytes_max as usize,
+            late_write_bytes_max: late_write_bytes_max as usize,
             limits: raw.limits.try_into()?,
+            tenant_limits,
+            refusal: raw.refusal,
+            hash: hash_bytes(json),
+            hashrings_hash,
         })
+    }
+
+    /// The limits of a tenant for which metadata has none.
+    pub fn limits_of(&self, tenant: &TenantId) -> &Limits {
+        self.tenant_limits.get(tenant).unwrap_or(&self.limits)
     }
 }
 
@@ -162,7 +209,7 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::{Config, Limits};
+    use super::{Config, Limits, TenantId};
 
     const RINGS: &str = r#""hashrings":[{"endpoints":["a:1","b:1","c:1"],"algorithm":"ketama"}]"#;
 
@@ -179,7 +226,8 @@ mod tests {
         assert_eq!((config.write_timeout_ms, config.late_write_timeout_ms), (5000, 15_000));
         assert_eq!((config.body_bytes_max, config.decoded_bytes_max), (32 << 20, 32 << 20));
         assert_eq!(config.in_flight_bytes_max, 256 << 20);
-        assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.late_write_bytes_max, 128 << 20);
+        assert_eq!((config.limits, config.refusal), (Limits::default(), None));
     }
 
     #[test]
@@ -187,7 +235,10 @@ mod tests {
         let json = format!(
             r#"{{{RINGS},"replication_factor":2,"tenant_header":"X-Scope-OrgID","default_tenant":"t",
                 "write_timeout_ms":250,"late_write_timeout_ms":300,"body_bytes_max":2048,"decoded_bytes_max":4096,
-                "in_flight_bytes_max":2097152,"limits":{{"samples_per_second":10,"label_value_bytes":5}}}}"#
+                "in_flight_bytes_max":2097152,"late_write_bytes_max":1048577,
+                "limits":{{"samples_per_second":10,"label_value_bytes":5}},
+                "tenant_limits":{{"a":{{"series_per_request":7}},"b":{{}}}},
+                "refusal":{{"reason":"no","at_ms":5}}}}"#
         );
         let config = Config::parse(json.as_bytes()).unwrap();
         assert_eq!(config.replication_factor, 2);
@@ -196,6 +247,12 @@ mod tests {
         assert_eq!((config.write_timeout_ms, config.late_write_timeout_ms), (250, 300));
         assert_eq!((config.body_bytes_max, config.decoded_bytes_max), (2048, 4096));
         assert_eq!(config.in_flight_bytes_max, 2 << 20);
+        assert_eq!(config.late_write_bytes_max, (1 << 20) + 1);
+        assert_eq!(config.refusal.as_ref().map(|refusal| (&*refusal.reason, refusal.at_ms)), Some(("no", 5)));
+        let limits_of = |tenant| *config.limits_of(&TenantId::new(tenant).unwrap());
+        assert_eq!(limits_of("a").content.series_per_request, Some(7));
+        assert_eq!((limits_of("a").rate, limits_of("b")), (None, Limits::default()));
+        assert_eq!(limits_of("c"), config.limits);
         assert_eq!(config.limits.rate.map(|rate| rate.burst), Some(10));
         assert_eq!(config.limits.content.label_value_bytes, Some(5));
     }
@@ -211,6 +268,8 @@ mod tests {
         assert!(error(r#","in_flight_bytes_max":1"#).starts_with("in_flight_bytes_max is 1; it must be"));
         assert!(error(r#","limits":{"body_bytes":0}"#).starts_with("the limit body_bytes must be"));
         assert!(error(r#","limits":{"burst":5}"#).contains("needs samples_per_second"));
+        assert!(error(r#","tenant_limits":{"..":{}}"#).starts_with("tenant_limits of \"..\""));
+        assert!(error(r#","late_write_bytes_max":1"#).starts_with("late_write_bytes_max is 1; it must be"));
         assert!(error(r#","limits":{"bodybytes":5}"#).contains("unknown field `bodybytes`"));
         assert!(error(r#","tenant_header":"a b""#).starts_with("tenant_header is \"a b\""));
         assert!(error(r#","default_tenant":"..""#).starts_with("default_tenant is \"..\""));

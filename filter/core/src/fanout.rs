@@ -10,26 +10,24 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use ringside_proto::limits::{ContentLimits, HEADER_LIMITS};
-use ringside_proto::{HEADER_REFUSALS, Protocol};
+use ringside_hashring::Hashring;
 
 use crate::admission::{Admission, Admitted, admit, unwritten};
-use crate::answer::{Answer, Reply};
+use crate::answer::Answer;
 use crate::backlog::Backlog;
 use crate::config::Config;
-use crate::quorum::{Outcome, Rule};
-use crate::rate::{Rate, SharedData};
+use crate::events::{Call, Counter, Dispatch, Effect, Event, RequestId};
+use crate::limits::Limit;
+use crate::quorum::Rule;
+use crate::rate::SharedData;
 use crate::reply::Response;
 use crate::request::{Head, judge_length};
-use crate::split::{Form, Incoming, Splitter};
+use crate::split::{Form, Incoming, Plan, Splitter};
 use crate::tally::Tally;
-use crate::tenant::{Lookup, TenantId};
+use crate::tenant::Lookup;
+use crate::waiting::Waiting;
 use crate::write::{SentPart, Write};
 
-/// The header that names the tenant to a sidecar, whatever header named it to the filter.
-pub const SIDECAR_TENANT_HEADER: &str = "thanos-tenant";
-/// The path of a sidecar's remote write.
-const WRITE_PATH: &str = "/api/v1/receive";
 /// How often the host sends [`Event::Tick`], in milliseconds.
 pub const TICK_MS: u32 = 50;
 /// The longest that one tick counts for, in milliseconds: a host's clock that jumps must not end every write at once.
@@ -38,86 +36,6 @@ const HELD_BACK: &str = "not sent: too much is under way to it";
 const NOT_DISPATCHED: &str = "not sent: no such cluster, or none of its hosts can take it";
 /// The most writes under way in one worker, late ones included. Beyond it a write gets 503 at once.
 pub const WRITES_MAX: usize = 1 << 16;
-
-/// The host's name for a client's request. Not used again while parts of it are under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub u32);
-
-/// One part of a request, sent to one sidecar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Call {
-    pub request: RequestId,
-    pub part: u16,
-}
-
-/// What the host tells.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// A request's body is complete.
-    Body { request: RequestId, admitted: Admitted, body: Vec<u8> },
-    /// A dispatch was refused by the host; no answer follows.
-    NotDispatched { call: Call },
-    /// A sidecar answered, or its stream was reset. Running out of time is an answer of 504.
-    Answered { call: Call, reply: Reply<'a> },
-    /// The client's stream has ended, answered or not.
-    ClientGone { request: RequestId },
-    /// Time has passed, about [`TICK_MS`] since the last one.
-    Tick { elapsed_ms: u64 },
-    /// No further request will come.
-    Drain,
-}
-
-/// What the host is to do.
-#[derive(Debug)]
-pub enum Effect {
-    Dispatch(Dispatch),
-    Respond {
-        request: RequestId,
-        response: Response,
-    },
-    Count(Counter),
-    /// A tenant's balance is to be charged, by [`Rate::charge`].
-    Charge {
-        tenant: TenantId,
-        rate: Rate,
-        samples: u64,
-    },
-    /// The last write under way has ended after [`Event::Drain`].
-    Drained,
-}
-
-/// One part to be sent.
-#[derive(Debug)]
-pub struct Dispatch {
-    pub call: Call,
-    /// The sidecar's address, which is also the name of its cluster in Envoy.
-    pub address: Rc<str>,
-    pub tenant: TenantId,
-    pub protocol: Protocol,
-    pub body: Rc<Vec<u8>>,
-    pub timeout_ms: u32,
-    /// The limits that are left to the sidecar, as a header has them.
-    pub limits: Option<Rc<str>>,
-}
-
-/// Something that happened once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counter {
-    /// A request was sent on in this form.
-    Sent(Form),
-    /// A request without series was answered without being sent on.
-    Empty,
-    /// A sidecar's answer to a part.
-    Forward { success: bool },
-    /// A verdict.
-    Replication { success: bool },
-    /// A sidecar's answer that came after the verdict.
-    LateWrite { success: bool },
-    /// A part was not sent, because too much is under way to its sidecar.
-    HeldBack,
-    /// A client left before its verdict.
-    ClientGone,
-}
 
 /// The writes under way in one worker.
 pub struct Fanouts {
@@ -129,18 +47,21 @@ pub struct Fanouts {
     /// The sum of the ticks.
     now_ms: u64,
     backlog: Backlog,
+    waiting: Waiting,
     draining: bool,
 }
 
 impl Fanouts {
     pub fn new(config: Config) -> Self {
+        let late_write_bytes_max = config.late_write_bytes_max;
         Self {
             config,
             splitter: Splitter::default(),
             writes: BTreeMap::new(),
             deadlines: VecDeque::new(),
             now_ms: 0,
-            backlog: Backlog::default(),
+            backlog: Backlog::new(late_write_bytes_max),
+            waiting: Waiting::default(),
             draining: false,
         }
     }
@@ -159,9 +80,15 @@ impl Fanouts {
         self.backlog.bytes()
     }
 
+    /// How much of that is of writes that have their verdict, in bytes.
+    pub fn late_bytes(&self) -> usize {
+        self.backlog.late_bytes()
+    }
+
     /// Whether nothing is kept of any write: none is under way, and no client's time is watched.
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.deadlines.is_empty() && self.backlog.is_empty()
+        let is_idle = self.writes.is_empty() && self.deadlines.is_empty();
+        is_idle && self.backlog.is_empty() && self.waiting.is_empty()
     }
 
     /// Judges a request from its headers, and finds out its tenant and the limits of that.
@@ -187,11 +114,14 @@ impl Fanouts {
             Event::Body { request, admitted, body } => {
                 if let Err(response) = self.start(request, &admitted, body, effects) {
                     let response = unwritten(admitted.protocol, response);
-                    effects.push(Effect::Respond { request, response });
+                    effects.push(Effect::Respond { request, response, series: None });
                 }
             }
-            Event::NotDispatched { call } => {
-                self.end(call, |_| Answer::whole(Outcome::Unavailable, NOT_DISPATCHED), effects);
+            Event::NotDispatched { call } => self.end(call, |_| Answer::none(NOT_DISPATCHED), effects),
+            Event::NoCluster { dispatch } => {
+                if let Err(Dispatch { call, .. }) = self.waiting.put_back(dispatch) {
+                    self.end(call, |_| Answer::none(NOT_DISPATCHED), effects);
+                }
             }
             Event::Answered { call, reply } => {
                 let read = |write: &Write| {
@@ -212,7 +142,7 @@ impl Fanouts {
         }
     }
 
-    /// Splits a request and sends its parts. An error is the answer to a request that is not sent.
+    /// Plans a request and sends its parts. An error is the answer to a request that is not sent.
     fn start(
         &mut self,
         request: RequestId,
@@ -221,18 +151,21 @@ impl Fanouts {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Response> {
         if self.writes.len() >= WRITES_MAX {
-            return Err(Response::refusal(503, format!("{WRITES_MAX} writes are under way")));
+            return Err(Response::over_limit(
+                503,
+                Limit::InFlight,
+                format!("{WRITES_MAX} writes are under way"),
+            ));
         }
         if self.backlog.bytes() >= self.config.in_flight_bytes_max {
-            return Err(Response::refusal(503, "too many bytes are under way"));
+            return Err(Response::over_limit(503, Limit::InFlight, "too many bytes are under way"));
         }
-        let Admitted { tenant, protocol, limits } = admitted;
-        let Some(ring) = self.config.hashrings.for_tenant(tenant.as_str()) else {
-            return Err(Response::refusal(503, format!("no hashring serves the tenant {}", tenant.as_str())));
-        };
+        let received = body.len();
+        let ring = ring_of(&self.config, admitted)?;
+        let limits = &admitted.limits;
         let incoming = Incoming {
-            tenant: tenant.as_str(),
-            protocol: *protocol,
+            tenant: admitted.tenant.as_str(),
+            protocol: admitted.protocol,
             limits: limits.content,
             counts_samples: limits.rate.is_some(),
             decoded_bytes_max: self.config.decoded_bytes_max,
@@ -241,47 +174,80 @@ impl Fanouts {
         let plan = plan.map_err(|error| Response::unusable_body(&error))?;
         if plan.parts.is_empty() && plan.refused.is_none() {
             effects.push(Effect::Count(Counter::Empty));
-            return Err(Response::stored(*protocol));
+            return Err(Response::stored(admitted.protocol));
         }
-        effects.push(Effect::Count(Counter::Sent(plan.form)));
-        let mut charge = limits.rate.map(|rate| (tenant.clone(), rate));
+        let sent = plan.parts.iter().map(|part| part.body.len()).sum();
+        effects.push(Effect::Count(Counter::Sent { form: plan.form, received, sent }));
+        if plan.refused.is_some() {
+            effects.push(Effect::Count(Counter::Limited(Limit::Labels)));
+        }
+        let mut charge = limits.rate.map(|rate| (admitted.tenant.clone(), rate));
         if let Some(samples) = plan.samples
             && let Some((tenant, rate)) = charge.take()
         {
             effects.push(Effect::Charge { tenant, rate, samples });
         }
-        let limits = match plan.form {
-            Form::Unchanged if !limits.content.is_none() => Some(header_of(&limits.content)),
-            _ => None,
-        };
-        let mut parts = Vec::with_capacity(plan.parts.len());
-        let mut held_back = Vec::new();
-        for (part, planned) in (0..).zip(plan.parts) {
+        let rule = Rule::new(ring.replication_factor());
+        let (dispatches, series) = (self.dispatches(ring, request, admitted, &plan), plan.series());
+        let tally = Tally::new(rule, plan.layout, plan.refused);
+        self.send(request, Write::new(admitted.protocol, tally, series, charge), dispatches, effects);
+        Ok(())
+    }
+
+    /// The parts of a plan, ready to be sent.
+    fn dispatches(
+        &self,
+        ring: &Hashring,
+        request: RequestId,
+        admitted: &Admitted,
+        plan: &Plan,
+    ) -> Vec<Dispatch> {
+        let content = &admitted.limits.content;
+        let left: Option<Rc<str>> =
+            (plan.form == Form::Unchanged && !content.is_none()).then(|| content.to_string().into());
+        let dispatch = |(part, planned): (u16, &crate::split::Part)| {
             let endpoint = ring.endpoints().get(planned.endpoint.get());
-            let address: Rc<str> = endpoint.map_or("", |endpoint| &endpoint.address).into();
-            let (call, bytes) = (Call { request, part }, planned.body.len());
-            if self.backlog.admit(&address, bytes) {
-                effects.push(Effect::Dispatch(Dispatch {
-                    call,
-                    address: Rc::clone(&address),
-                    tenant: tenant.clone(),
-                    protocol: *protocol,
-                    body: planned.body,
-                    timeout_ms: self.config.late_write_timeout_ms,
-                    limits: limits.clone(),
-                }));
-                parts.push(SentPart { address, bytes, is_outstanding: true });
-            } else {
-                held_back.push(call);
-                parts.push(SentPart { address, bytes: 0, is_outstanding: true });
+            Dispatch {
+                call: Call { request, part },
+                address: endpoint.map_or("", |endpoint| &endpoint.address).into(),
+                tenant: admitted.tenant.clone(),
+                protocol: admitted.protocol,
+                body: Rc::clone(&planned.body),
+                timeout_ms: self.config.late_write_timeout_ms,
+                expires_ms: self.now_ms + u64::from(self.config.write_timeout_ms),
+                limits: left.clone(),
             }
-        }
-        let tally = Tally::new(Rule::new(ring.replication_factor()), plan.layout, plan.refused);
-        let mut write = Write::new(*protocol, tally, parts, charge);
-        if write.is_over() {
+        };
+        (0..).zip(&plan.parts).map(dispatch).collect()
+    }
+
+    /// Sends the parts of a write, but for those that a bound holds back.
+    fn send(
+        &mut self,
+        request: RequestId,
+        mut write: Write,
+        dispatches: Vec<Dispatch>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if dispatches.is_empty() {
             // No series is left to be sent.
             write.decide(request, effects);
-            return Ok(());
+            return;
+        }
+        let mut held_back = Vec::new();
+        for dispatch in dispatches {
+            let (call, address, bytes) = (dispatch.call, Rc::clone(&dispatch.address), dispatch.body.len());
+            let is_admitted = self.backlog.admit(&address, bytes);
+            write.push(SentPart::new(Rc::clone(&address), if is_admitted { bytes } else { 0 }));
+            if !is_admitted {
+                held_back.push(call);
+            } else if !self.waiting.is_for(&address) {
+                effects.push(Effect::Dispatch(dispatch));
+            } else if self.waiting.push(dispatch).is_err() {
+                held_back.push(call);
+            } else {
+                effects.push(Effect::Count(Counter::Waits));
+            }
         }
         self.writes.insert(request, write);
         // One tick less: the client is answered within the timeout, not just after it.
@@ -289,33 +255,38 @@ impl Fanouts {
         self.deadlines.push_back((self.now_ms + wait, request));
         for call in held_back {
             effects.push(Effect::Count(Counter::HeldBack));
-            self.end(call, |_| Answer::whole(Outcome::Unavailable, HELD_BACK), effects);
+            self.end(call, |_| Answer::none(HELD_BACK), effects);
         }
-        Ok(())
     }
 
     /// Accounts for the end of a part. What is not outstanding is not counted again.
     fn end(&mut self, call: Call, read: impl FnOnce(&Write) -> Answer, effects: &mut Vec<Effect>) {
         let Some(write) = self.writes.get_mut(&call.request) else { return };
         let Some(part) = write.end(call.part) else { return };
-        self.backlog.release(&part.address, part.bytes);
+        self.backlog.release(&part.address, part.bytes, part.is_late);
         let answer = read(write);
         write.count(call.request, call.part, answer, effects);
+        write.owe(&mut self.backlog);
         if write.is_over() {
             self.writes.remove(&call.request);
             self.drained(effects);
         }
     }
 
-    /// Ends the wait of writes whose time is up.
+    /// Ends the wait of writes whose time is up, and looks after the parts that wait for a cluster.
     fn tick(&mut self, elapsed_ms: u64, effects: &mut Vec<Effect>) {
         self.now_ms += elapsed_ms.clamp(u64::from(TICK_MS), TICK_MS_MAX);
         while let Some((_, request)) = self.deadlines.pop_front_if(|(deadline, _)| *deadline <= self.now_ms) {
             if let Some(write) = self.writes.get_mut(&request) {
                 let message = format!("no answer within {} ms", self.config.write_timeout_ms);
                 write.expire(request, &message, effects);
+                write.owe(&mut self.backlog);
             }
         }
+        for call in self.waiting.expired(self.now_ms) {
+            self.end(call, |_| Answer::none(NOT_DISPATCHED), effects);
+        }
+        effects.extend(self.waiting.due().into_iter().map(Effect::Dispatch));
     }
 
     fn drained(&self, effects: &mut Vec<Effect>) {
@@ -325,27 +296,18 @@ impl Fanouts {
     }
 }
 
-fn header_of(limits: &ContentLimits) -> Rc<str> {
-    limits.to_string().into()
-}
-
-impl Dispatch {
-    /// The request headers, pseudo-headers first. Nothing of the client's own headers is among them, and none that
-    /// asks Envoy to retry: the other replicas decide sooner than a sidecar is back, and Envoy would hold a copy of the
-    /// body for the retry until the answer.
-    pub fn headers(&self) -> Vec<(&str, &str)> {
-        let mut headers = vec![
-            (":method", "POST"),
-            (":path", WRITE_PATH),
-            (":authority", &self.address),
-            ("content-type", self.protocol.content_type()),
-            ("content-encoding", "snappy"),
-            ("x-prometheus-remote-write-version", self.protocol.version()),
-            (SIDECAR_TENANT_HEADER, self.tenant.as_str()),
-            (HEADER_REFUSALS, "1"),
-        ];
-        headers.extend(self.limits.as_deref().map(|limits| (HEADER_LIMITS, limits)));
-        headers
+/// The ring of a request: the one that metadata names, or else the tenant's.
+fn ring_of<'a>(config: &'a Config, admitted: &Admitted) -> Result<&'a Hashring, Response> {
+    let refusal = |message| Response::refusal(503, message);
+    match &admitted.hashring {
+        Some(name) => {
+            config.hashrings.named(name).ok_or_else(|| refusal(format!("no hashring is named {name:?}")))
+        }
+        None => {
+            let tenant = admitted.tenant.as_str();
+            let ring = config.hashrings.for_tenant(tenant);
+            ring.ok_or_else(|| refusal(format!("no hashring serves the tenant {tenant}")))
+        }
     }
 }
 

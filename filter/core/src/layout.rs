@@ -75,6 +75,11 @@ impl Layout {
         &self.sets
     }
 
+    /// The number of series that are in a part, 0 when nobody counted them.
+    pub fn series(&self) -> u64 {
+        self.order.len() as u64
+    }
+
     /// The number of parts.
     pub fn parts(&self) -> usize {
         self.parts.len()

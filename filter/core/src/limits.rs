@@ -1,4 +1,5 @@
-//! What a tenant may send: read from Envoy's metadata, or else from the plugin configuration.
+//! What a tenant may send: read from Envoy's metadata, or else from the plugin configuration, where a tenant may have
+//! limits of its own.
 //!
 //! Owns the names and bounds of limits. How a rate is kept is `rate`'s, what a body may hold is judged by
 //! `ringside_proto::limits`.
@@ -7,14 +8,41 @@
 //! operator meant to set.
 
 use ringside_proto::limits::ContentLimits;
+use ringside_proto::settings::{LIMIT_NAMES, LIMIT_VALUES};
 use serde::Deserialize;
 
 use crate::metadata::{Unreadable, entries};
 use crate::rate::Rate;
 use crate::tenant::{Lookup, Place};
 
-/// The largest value of a limit: what metadata's numbers hold exactly.
-const VALUE_MAX: u64 = 1 << 53;
+/// A limit that was hit, by the name that statistics have for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Samples per second.
+    Rate,
+    /// Bytes of a body.
+    BodyBytes,
+    /// Series of a request.
+    Series,
+    /// The number or the length of labels.
+    Labels,
+    /// What may be under way in one worker.
+    InFlight,
+}
+
+impl Limit {
+    pub const ALL: [Self; 5] = [Self::Rate, Self::BodyBytes, Self::Series, Self::Labels, Self::InFlight];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::BodyBytes => "body_bytes",
+            Self::Series => "series",
+            Self::Labels => "labels",
+            Self::InFlight => "in_flight",
+        }
+    }
+}
 
 /// The limits of one tenant. What is `None` is not limited here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,20 +76,20 @@ pub enum LimitsError {
     NoStruct { place: Place },
     #[error("the limit {name:?} is not known")]
     Unknown { name: String },
-    #[error("the limit {name} must be a whole number of 1 to {VALUE_MAX}")]
+    #[error("the limit {name} must be a whole number of {} to {}", LIMIT_VALUES.start(), LIMIT_VALUES.end())]
     Value { name: &'static str },
     #[error("the limit burst needs samples_per_second beside it")]
     BurstAlone,
 }
 
-/// Chooses the limits of a request: the first place whose metadata has some, or else the default.
+/// Chooses the limits of a request: the first place whose metadata has some, or else the configured ones.
 pub fn choose(
-    default: &Limits,
+    configured: &Limits,
     lookup: impl Fn(Lookup<'_>) -> Option<Vec<u8>>,
 ) -> Result<Limits, LimitsError> {
     let found =
         Place::ALL.into_iter().find_map(|place| Some((place, lookup(Lookup::Metadata(place, "limits"))?)));
-    let Some((place, pairs)) = found else { return Ok(*default) };
+    let Some((place, pairs)) = found else { return Ok(*configured) };
     let pairs = entries(&pairs).map_err(|Unreadable| LimitsError::NoStruct { place })?;
     let mut raw = RawLimits::default();
     for (name, value) in pairs {
@@ -81,7 +109,7 @@ pub fn choose(
 fn number(value: &[u8]) -> Option<u64> {
     let double = value.try_into().map(f64::from_le_bytes);
     match double {
-        Ok(double) if double.fract() == 0.0 && (1.0..=VALUE_MAX as f64).contains(&double) => {
+        Ok(double) if double.fract() == 0.0 && (1.0..=*LIMIT_VALUES.end() as f64).contains(&double) => {
             Some(double as u64)
         }
         _ => std::str::from_utf8(value).ok()?.parse().ok(),
@@ -90,15 +118,17 @@ fn number(value: &[u8]) -> Option<u64> {
 
 impl RawLimits {
     fn entries(&mut self) -> [(&'static str, &mut Option<u64>); 7] {
-        [
-            ("samples_per_second", &mut self.samples_per_second),
-            ("burst", &mut self.burst),
-            ("series_per_request", &mut self.series_per_request),
-            ("labels_per_series", &mut self.labels_per_series),
-            ("label_name_bytes", &mut self.label_name_bytes),
-            ("label_value_bytes", &mut self.label_value_bytes),
-            ("body_bytes", &mut self.body_bytes),
-        ]
+        let limits = [
+            &mut self.samples_per_second,
+            &mut self.burst,
+            &mut self.series_per_request,
+            &mut self.labels_per_series,
+            &mut self.label_name_bytes,
+            &mut self.label_value_bytes,
+            &mut self.body_bytes,
+        ];
+        let mut names = LIMIT_NAMES.into_iter();
+        limits.map(|limit| (names.next().unwrap_or_default(), limit))
     }
 }
 
@@ -106,8 +136,7 @@ impl TryFrom<RawLimits> for Limits {
     type Error = LimitsError;
 
     fn try_from(mut raw: RawLimits) -> Result<Self, LimitsError> {
-        let out_of_bounds =
-            |limit: &Option<u64>| limit.is_some_and(|limit| !(1..=VALUE_MAX).contains(&limit));
+        let out_of_bounds = |limit: &Option<u64>| limit.is_some_and(|limit| !LIMIT_VALUES.contains(&limit));
         if let Some((name, _)) = raw.entries().into_iter().find(|(_, limit)| out_of_bounds(limit)) {
             return Err(LimitsError::Value { name });
         }

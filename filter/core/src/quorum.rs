@@ -57,6 +57,19 @@ impl Outcome {
         }
     }
 
+    /// Its name in an access log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Conflict => "conflict",
+            Self::TooLarge => "too_large",
+            Self::Invalid => "invalid",
+            Self::Unsupported => "unsupported",
+            Self::Limited => "limited",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
     /// Whether sending the same series again may end better.
     pub fn is_retryable(self) -> bool {
         matches!(self, Self::Limited | Self::Unavailable)

@@ -9,7 +9,8 @@ use ringside_proto::Protocol;
 use ringside_proto::protocol::HEADERS_WRITTEN;
 use ringside_proto::remote_write_v2::Contents;
 
-use crate::answer::reason_words;
+use crate::answer::{outcome_of, reason_words};
+use crate::limits::Limit;
 use crate::quorum::Outcome;
 use crate::rate::Rate;
 use crate::split::BodyError;
@@ -26,12 +27,14 @@ pub struct Response {
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
     /// Plain text, empty on success.
     pub body: String,
+    /// The limit that it is about, where the filter found it hit.
+    pub limit: Option<Limit>,
 }
 
 impl Response {
     /// Everything is stored.
     pub fn stored(protocol: Protocol) -> Self {
-        Self { status: protocol.success(), headers: Vec::new(), body: String::new() }
+        Self { status: protocol.success(), headers: Vec::new(), body: String::new(), limit: None }
     }
 
     /// A refusal of the whole request, with a message of one line.
@@ -42,13 +45,18 @@ impl Response {
         }
         let mut body = message.into();
         body.push('\n');
-        Self { status, headers, body }
+        Self { status, headers, body, limit: None }
+    }
+
+    /// A refusal of what is beyond a limit.
+    pub fn over_limit(status: u16, limit: Limit, message: impl Into<String>) -> Self {
+        Self { limit: Some(limit), ..Self::refusal(status, message) }
     }
 
     /// A refusal of a tenant that has sent too much, with the seconds after which it may send again.
     pub fn over_rate(rate: Rate, retry_after_seconds: u64) -> Self {
         let message = format!("over the tenant's rate of {} samples per second", rate.samples_per_second);
-        let mut response = Self::refusal(429, message);
+        let mut response = Self::over_limit(429, Limit::Rate, message);
         for (name, value) in &mut response.headers {
             if *name == "retry-after" {
                 *value = retry_after_seconds.to_string().into();
@@ -66,11 +74,14 @@ impl Response {
 
     /// The answer to a body that cannot be split.
     pub fn unusable_body(error: &BodyError) -> Self {
-        let status = match error {
-            BodyError::TooLarge { .. } | BodyError::TooManySeries { .. } => 413,
-            BodyError::Empty | BodyError::NotSnappy { .. } | BodyError::Malformed(_) => 400,
-        };
-        Self::refusal(status, error.to_string())
+        let message = error.to_string();
+        match error {
+            BodyError::TooLarge { .. } => Self::over_limit(413, Limit::BodyBytes, message),
+            BodyError::TooManySeries { .. } => Self::over_limit(413, Limit::Series, message),
+            BodyError::Empty | BodyError::NotSnappy { .. } | BodyError::Malformed(_) => {
+                Self::refusal(400, message)
+            }
+        }
     }
 
     /// The answer to a request whose verdict is fixed. `address` names the sidecar of a part.
@@ -86,6 +97,11 @@ impl Response {
             None if verdict == Outcome::Stored => Self::stored(protocol),
             None => Self::refusal(status, headline(verdict, tally)),
         }
+    }
+
+    /// What became of the request, in one word for an access log.
+    pub fn verdict_name(&self) -> &'static str {
+        outcome_of(self.status).name()
     }
 
     /// Says what is written, as every answer to a request of remote write 2.0 does, and none to one of 1.0.

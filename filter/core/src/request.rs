@@ -6,6 +6,7 @@
 use ringside_proto::remote_write_v2::Contents;
 use ringside_proto::{Protocol, WRITE_PATHS};
 
+use crate::limits::Limit;
 use crate::reply::Response;
 
 /// The headers that decide, as raw bytes: a client may send any.
@@ -51,8 +52,9 @@ pub fn judge(head: &Head<'_>, body_bytes_max: usize) -> Judgement {
 
 /// Judges the length of a body, declared or arrived so far.
 pub fn judge_length(bytes: usize, body_bytes_max: usize) -> Option<Response> {
-    (bytes > body_bytes_max)
-        .then(|| Response::refusal(413, format!("the body has more than {body_bytes_max} bytes")))
+    (bytes > body_bytes_max).then(|| {
+        Response::over_limit(413, Limit::BodyBytes, format!("the body has more than {body_bytes_max} bytes"))
+    })
 }
 
 /// The answer to a write without a body.

@@ -3,8 +3,8 @@
 //! Owns the two forms of a write. *Unchanged*: the ring has as many endpoints as replicas, so the body goes to
 //! all of them as it came; only its declared length is read. *Split*: the body is decompressed once, each series
 //! is hashed where it lies, and its bytes are copied at most once per sidecar, however many replica sets that
-//! sidecar is in. A part is of the same version of remote write as the request; one of 2.0 carries all symbols of
-//! the request, so that the references in its series mean the same.
+//! sidecar is in. A part is of the same version of remote write as the request; one of 2.0 carries the symbols that
+//! its series refer to at the places that they had, so that the references mean the same.
 //!
 //! It judges framing, not content: a series with labels that no sidecar can take goes to its replicas like any
 //! other, and they refuse it by name.
@@ -21,12 +21,14 @@ use ringside_proto::{Protocol, WireError, remote_write, remote_write_v2};
 use self::groups::{Group, Groups};
 use self::hash::{hash, hash_v2};
 use self::judge::Judge;
+use self::wanted::Wanted;
 use crate::layout::Layout;
 use crate::tally::RefusedHere;
 
 mod groups;
 mod hash;
 mod judge;
+mod wanted;
 
 /// No snappy element stands for more bytes than this per byte of itself: three bytes copy 64.
 const EXPANSION_MAX: usize = 22;
@@ -79,6 +81,14 @@ pub struct Plan {
     pub refused: Option<RefusedHere>,
 }
 
+impl Plan {
+    /// How many series the request has, where the body was looked into.
+    pub fn series(&self) -> Option<u64> {
+        let refused = self.refused.as_ref().map_or(0, |refused| refused.series);
+        (self.form == Form::Split).then(|| self.layout.series() + refused)
+    }
+}
+
 /// The form of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -97,8 +107,7 @@ pub struct Part {
 pub struct Splitter {
     decoded: Vec<u8>,
     symbols: SymbolTable,
-    /// What each part begins with: the symbols of a request of 2.0.
-    head: Vec<u8>,
+    wanted: Wanted,
     spans: Vec<Span>,
     groups: Groups,
     refused: Option<RefusedHere>,
@@ -128,7 +137,7 @@ impl Default for Splitter {
         Self {
             decoded: Vec::new(),
             symbols: SymbolTable::default(),
-            head: Vec::new(),
+            wanted: Wanted::default(),
             spans: Vec::new(),
             groups: Groups::default(),
             refused: None,
@@ -153,7 +162,6 @@ impl Splitter {
         }
         self.decode(&body, declared)?;
         drop(body);
-        self.head.clear();
         self.spans.clear();
         self.groups.clear();
         self.refused = None;
@@ -161,8 +169,7 @@ impl Splitter {
             Protocol::V1 => self.place(ring, incoming, declared),
             Protocol::V2 => self.place_v2(ring, incoming, declared),
         };
-        let counts_samples = incoming.counts_samples;
-        let plan = placed.map(|()| self.split(ring, counts_samples));
+        let plan = placed.map(|()| self.split(ring, incoming, declared));
         self.give_back();
         plan
     }
@@ -194,7 +201,8 @@ impl Splitter {
             } else {
                 let hash = hash(&mut hasher, &series, &mut unsorted)?;
                 let contents = if incoming.counts_samples { contents(&series)? } else { Contents::default() };
-                self.groups.count(ring.replica_set(hash), contents)
+                let group = self.groups.place(ring.replica_set(hash));
+                self.groups.count(group, contents)
             };
             self.spans.push(Span::ending(end, series.field().len(), group));
         }
@@ -211,7 +219,7 @@ impl Splitter {
     ) -> Result<(), BodyError> {
         let decoded = self.decoded.get(..declared).unwrap_or_default();
         let symbols = self.symbols.read(decoded)?;
-        symbols.append_to(&mut self.head);
+        self.wanted.start(symbols.len());
         let judge = Judge::new(&incoming.limits);
         let mut hasher = SeriesHasher::new(incoming.tenant);
         let mut unsorted = Vec::new();
@@ -224,7 +232,8 @@ impl Splitter {
                 Span::NOWHERE
             } else {
                 let hash = hash_v2(&mut hasher, &series, symbols, &mut unsorted)?;
-                self.groups.count(ring.replica_set(hash), series.contents()?)
+                let group = self.groups.place(ring.replica_set(hash));
+                self.groups.count(group, self.wanted.note(&series, group)?)
             };
             self.spans.push(Span::ending(end, series.field().len(), group));
         }
@@ -232,7 +241,8 @@ impl Splitter {
     }
 
     /// Builds the parts from the spans.
-    fn split(&mut self, ring: &Hashring, counts_samples: bool) -> Plan {
+    fn split(&mut self, ring: &Hashring, incoming: &Incoming<'_>, declared: usize) -> Plan {
+        let decoded = self.decoded.get(..declared).unwrap_or_default();
         let order = self.groups.order(&self.spans);
         let members =
             |group: &Group| ring.replica_sets().get(group.set.get()).map_or(&[][..], |set| set.members());
@@ -244,10 +254,15 @@ impl Splitter {
         let mut parts = Vec::with_capacity(endpoints.len());
         for endpoint in &endpoints {
             self.raw.clear();
-            self.raw.extend_from_slice(&self.head);
-            for group in self.groups.used.iter().filter(|group| members(group).contains(endpoint)) {
+            let holds = |group: &Group| members(group).contains(endpoint);
+            if incoming.protocol == Protocol::V2 {
+                let groups = (0..).zip(&self.groups.used).filter(|(_, group)| holds(group));
+                let symbols = self.symbols.symbols(decoded);
+                self.wanted.append_to(groups.map(|(place, _)| place), symbols, &mut self.raw);
+            }
+            for group in self.groups.used.iter().filter(|group| holds(group)) {
                 for index in group.range().filter_map(|at| order.get(at)) {
-                    self.raw.extend_from_slice(bytes(&self.decoded, &self.spans, *index));
+                    self.raw.extend_from_slice(bytes(decoded, &self.spans, *index));
                 }
             }
             parts.push(Part {
@@ -260,12 +275,12 @@ impl Splitter {
             layout.push_set(members(group).iter().map(part_of), group.len, group.contents);
         }
         let samples = |group: &Group| group.contents.samples + group.contents.histograms;
-        let samples = counts_samples.then(|| self.groups.used.iter().map(samples).sum());
+        let samples = incoming.counts_samples.then(|| self.groups.used.iter().map(samples).sum());
         Plan { form: Form::Split, parts, layout, samples, refused: self.refused.take() }
     }
 
     fn give_back(&mut self) {
-        for buffer in [&mut self.decoded, &mut self.head, &mut self.raw, &mut self.packed] {
+        for buffer in [&mut self.decoded, &mut self.raw, &mut self.packed] {
             if buffer.capacity() > SCRATCH_BYTES_MAX {
                 *buffer = Vec::new();
             }

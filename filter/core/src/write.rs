@@ -8,7 +8,8 @@ use ringside_proto::Protocol;
 use ringside_proto::remote_write_v2::Contents;
 
 use crate::answer::Answer;
-use crate::fanout::{Counter, Effect, RequestId};
+use crate::backlog::Backlog;
+use crate::events::{Counter, Effect, RequestId};
 use crate::quorum::Outcome;
 use crate::rate::Rate;
 use crate::reply::Response;
@@ -22,6 +23,8 @@ pub(crate) struct Write {
     /// `None` once the verdict is given.
     tally: Option<Tally>,
     client_waits: bool,
+    /// How many series the request has, where somebody counted them.
+    series: Option<u64>,
     /// Whom to charge what the request holds, once a sidecar has said it.
     charge: Option<(TenantId, Rate)>,
 }
@@ -31,17 +34,31 @@ pub(crate) struct SentPart {
     pub(crate) address: Rc<str>,
     /// The length of its body, in bytes.
     pub(crate) bytes: usize,
-    pub(crate) is_outstanding: bool,
+    is_outstanding: bool,
+    /// It is outstanding and the verdict is given.
+    pub(crate) is_late: bool,
+}
+
+impl SentPart {
+    pub(crate) fn new(address: Rc<str>, bytes: usize) -> Self {
+        Self { address, bytes, is_outstanding: true, is_late: false }
+    }
 }
 
 impl Write {
+    /// A write without parts as yet.
     pub(crate) fn new(
         protocol: Protocol,
         tally: Tally,
-        parts: Vec<SentPart>,
+        series: Option<u64>,
         charge: Option<(TenantId, Rate)>,
     ) -> Self {
-        Self { protocol, parts, tally: Some(tally), client_waits: true, charge }
+        Self { protocol, parts: Vec::new(), tally: Some(tally), client_waits: true, series, charge }
+    }
+
+    /// Adds the next part.
+    pub(crate) fn push(&mut self, part: SentPart) {
+        self.parts.push(part);
     }
 
     pub(crate) fn protocol(&self) -> Protocol {
@@ -52,6 +69,17 @@ impl Write {
     pub(crate) fn end(&mut self, part: u16) -> Option<&SentPart> {
         let part = self.parts.get_mut(usize::from(part))?;
         std::mem::take(&mut part.is_outstanding).then_some(part)
+    }
+
+    /// Tells the backlog of the parts that have become late.
+    pub(crate) fn owe(&mut self, backlog: &mut Backlog) {
+        if self.tally.is_some() {
+            return;
+        }
+        for part in self.parts.iter_mut().filter(|part| part.is_outstanding && !part.is_late) {
+            part.is_late = true;
+            backlog.owe(&part.address, part.bytes);
+        }
     }
 
     /// Whether the last part has ended.
@@ -75,7 +103,11 @@ impl Write {
             effects.push(Effect::Charge { tenant, rate, samples });
         }
         let Some(tally) = &mut self.tally else {
-            return effects.push(Effect::Count(Counter::LateWrite { success }));
+            effects.push(Effect::Count(Counter::LateWrite { success }));
+            if !answer.came {
+                effects.push(Effect::Count(Counter::LateWriteGivenUp));
+            }
+            return;
         };
         tally.count(part, answer);
         self.decide(request, effects);
@@ -111,7 +143,7 @@ impl Write {
             let address = |part: u16| self.parts.get(usize::from(part)).map(|part| &*part.address);
             let response = Response::verdict(self.protocol, verdict, &tally, address);
             let response = response.with_written(self.protocol, written);
-            effects.push(Effect::Respond { request, response });
+            effects.push(Effect::Respond { request, response, series: self.series });
         }
     }
 }

@@ -111,6 +111,12 @@ impl Hashrings {
         self.rings.get(first)
     }
 
+    /// The ring of a name. Rings without one are not found by it.
+    pub fn named(&self, name: &str) -> Option<&Hashring> {
+        let named = |ring: &&NamedRing| !name.is_empty() && ring.name == name;
+        self.rings.iter().find(named).map(NamedRing::ring)
+    }
+
     /// Every ring, in the order of the file.
     pub fn rings(&self) -> &[NamedRing] {
         &self.rings

@@ -25,7 +25,7 @@ pub use hashring::{ENDPOINTS_MAX, Endpoint, Hashring, SECTIONS_PER_ENDPOINT};
 pub use hashrings::{Hashrings, NamedRing, Tenants};
 pub use movement::{Movement, NodeMovement};
 pub use replicas::{EndpointIndex, ReplicaSet, ReplicaSetId, write_quorum};
-pub use series::{SeriesHasher, series_hash};
+pub use series::{SeriesHasher, hash_bytes, series_hash};
 pub use shares::{NodeShare, shares};
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Feeds bytes to the walkers. What is asked of them stands in `judge`, which the property tests run too.
 //!
-//! `cargo +nightly fuzz run remote_write`, in `proto/`.
+//! `make fuzz ONLY=remote_write`.
 
 #![no_main]
 

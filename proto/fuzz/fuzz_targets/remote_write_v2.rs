@@ -1,7 +1,7 @@
 //! Feeds bytes to the walkers of remote write 2.0. What is asked of them stands in `judge`, which the property tests
 //! run too.
 //!
-//! `cargo +nightly fuzz run remote_write_v2`, in `proto/`.
+//! `make fuzz ONLY=remote_write_v2`.
 
 #![no_main]
 

@@ -8,8 +8,8 @@ use crate::labels::Label;
 use crate::wire::{Cursor, WireError, len_tag, varint_tag};
 
 /// `labels_refs` of a series or an exemplar, as senders have it.
-const PACKED: u32 = len_tag(1);
-const SINGLE: u32 = varint_tag(1);
+pub(super) const PACKED: u32 = len_tag(1);
+pub(super) const SINGLE: u32 = varint_tag(1);
 const REFS: u32 = 1 << 1;
 
 /// Iterates over references. It ends after the first error, and judges no field but theirs.

@@ -25,6 +25,8 @@ pub enum RequestError {
 pub struct SymbolTable {
     /// Where the length of each symbol stands in the body.
     offsets: Vec<u32>,
+    /// Where the symbols begin and end in the body, unless other fields stand between them.
+    run: Option<(usize, usize)>,
 }
 
 impl SymbolTable {
@@ -52,13 +54,18 @@ impl SymbolTable {
                 tag => cursor.skip_among_len(&at, tag, REQUEST_KNOWN)?,
             }
         }
-        let (start, end) = run.unwrap_or_default();
-        let run = body.get(start..end).filter(|_| contiguous);
-        let symbols = Symbols { offsets: &self.offsets, body, run };
+        self.run = contiguous.then(|| run.unwrap_or_default());
+        let symbols = self.symbols(body);
         match symbols.get(0) {
             Some(first) if !first.is_empty() => Err(RequestError::FirstSymbol { bytes: first.len() }),
             _ => Ok(symbols),
         }
+    }
+
+    /// The symbols of the body that was read last. Those of another body are whatever stands there.
+    pub fn symbols<'t, 'a>(&'t self, body: &'a [u8]) -> Symbols<'t, 'a> {
+        let run = self.run.and_then(|(start, end)| body.get(start..end));
+        Symbols { offsets: &self.offsets, body, run }
     }
 
     /// How much memory it holds for the next request, in bytes.
@@ -95,6 +102,32 @@ impl<'a> Symbols<'_, 'a> {
         Cursor::new(self.body.get(offset..)?, offset).bytes().ok()
     }
 
+    /// Appends the symbols as fields of a `Request`, in their order, but those that are not wanted as empty ones, so
+    /// that references to the others stay right. Ends with the last one that is wanted.
+    pub fn append_wanted_to(&self, wanted: impl Fn(usize) -> bool, out: &mut Vec<u8>) {
+        let mut empty = 0;
+        for (reference, offset) in self.offsets.iter().enumerate() {
+            if !wanted(reference) {
+                empty += 1;
+                continue;
+            }
+            for _ in 0..std::mem::take(&mut empty) {
+                out.extend_from_slice(&[SYMBOLS as u8, 0]);
+            }
+            out.push(SYMBOLS as u8);
+            out.extend_from_slice(self.encoded(*offset));
+        }
+    }
+
+    /// The symbol whose length stands at this offset, with its length.
+    #[inline]
+    fn encoded(&self, offset: u32) -> &'a [u8] {
+        let mut cursor = Cursor::new(self.body.get(offset as usize..).unwrap_or_default(), 0);
+        let at = cursor;
+        // An empty symbol in place of one that is out of reach.
+        if cursor.bytes().is_ok() { at.until(&cursor) } else { &[0] }
+    }
+
     /// The contiguous run of symbol fields, tags included; empty where there is no symbol, `None` where other fields
     /// stand between symbols. Copied in front of series of this request, it makes their references mean the same.
     #[inline]
@@ -108,12 +141,8 @@ impl<'a> Symbols<'_, 'a> {
             return out.extend_from_slice(run);
         }
         for offset in self.offsets {
-            let mut cursor = Cursor::new(self.body.get(*offset as usize..).unwrap_or_default(), 0);
-            let at = cursor;
-            if cursor.bytes().is_ok() {
-                out.push(SYMBOLS as u8);
-                out.extend_from_slice(at.until(&cursor));
-            }
+            out.push(SYMBOLS as u8);
+            out.extend_from_slice(self.encoded(*offset));
         }
     }
 }

@@ -174,3 +174,40 @@ fn errors_say_where() {
     assert_eq!(fault(&[0x2a, 4, 0x2a, 2, 0x1a, 0]), (4, WireFault::WireType), "help as bytes");
     assert_eq!(fault(&[0x2a, 2, 0x28, 0]), (2, WireFault::WireType), "metadata as a varint");
 }
+
+#[test]
+fn a_survey_finds_every_reference() {
+    let mut series = series();
+    series.metadata = Some(v2::Metadata { r#type: 1, help_ref: 2, unit_ref: 5 });
+    let body = encode(symbols(), vec![series]);
+    let survey = |body: &[u8]| {
+        let mut found = std::collections::BTreeSet::new();
+        let survey = only(body).survey(|reference| found.extend([reference])).unwrap();
+        (found.into_iter().collect::<Vec<_>>(), survey)
+    };
+    let contents = Contents { samples: 1, histograms: 0, exemplars: 1 };
+    let expected = Survey { contents, has_unknown_fields: false };
+    assert_eq!(survey(&body), (vec![1, 2, 3, 4, 5, 6], expected));
+    // Single references; a creation time of old senders; a field of senders to come, at each level.
+    let has_unknown = |series: &[u8]| survey(&field(0x2a, series)).1.has_unknown_fields;
+    assert_eq!(survey(&field(0x2a, &[0x08, 9, 0x30, 1])).0, [9]);
+    assert!(!has_unknown(&[0x08, 9, 0x30, 1]));
+    assert!(has_unknown(&[0x38, 1]));
+    assert!(!has_unknown(&[0x22, 4, 0x08, 1, 0x18, 1]) && has_unknown(&[0x22, 2, 0x20, 1]));
+    assert!(!has_unknown(&[0x2a, 4, 0x08, 1, 0x18, 1]) && has_unknown(&[0x2a, 2, 0x28, 1]));
+}
+
+#[test]
+fn symbols_that_are_not_wanted_are_empty() {
+    let body = encode(symbols(), vec![]);
+    let mut table = SymbolTable::default();
+    let symbols = table.read(&body).unwrap();
+    let mut copy = Vec::new();
+    symbols.append_wanted_to(|reference| matches!(reference, 2 | 4), &mut copy);
+    assert_eq!(v2::Request::decode(&copy[..]).unwrap().symbols, ["", "", "up", "", "a"]);
+    copy.clear();
+    symbols.append_wanted_to(|_| false, &mut copy);
+    assert!(copy.is_empty());
+    symbols.append_wanted_to(|_| true, &mut copy);
+    assert_eq!(copy, symbols.run().unwrap());
+}

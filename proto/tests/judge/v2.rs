@@ -79,6 +79,16 @@ fn same_series(walked: &Walked<'_>, symbols: Symbols<'_, '_>, sent: &TimeSeries)
         exemplars: sent.exemplars.len() as u64,
     };
     assert_eq!(walked.contents(), Ok(contents));
+    let mut found = std::collections::BTreeSet::from([0]);
+    let survey = walked.survey(|reference| {
+        found.insert(reference);
+    });
+    assert_eq!(survey.map(|survey| survey.contents), Ok(contents));
+    let texts = sent.metadata.iter().flat_map(|m| [m.help_ref, m.unit_ref]);
+    let exemplars = sent.exemplars.iter().flat_map(|e| &e.labels_refs);
+    let expected = sent.labels_refs.iter().chain(exemplars).copied().chain(texts).chain([0]);
+    // Metadata that comes twice may refer to what is then overwritten.
+    assert!(found.is_superset(&expected.collect()));
     let known = |reference: &u32| (*reference as usize) < symbols.len();
     let refs = || std::iter::once(&sent.labels_refs).chain(sent.exemplars.iter().map(|e| &e.labels_refs));
     let texts = sent.metadata.iter().flat_map(|m| [m.help_ref, m.unit_ref]);

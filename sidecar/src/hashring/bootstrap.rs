@@ -1,22 +1,52 @@
-//! The text of Envoy's bootstrap: templates, and what is put into them. What
-//! goes in was judged before; here it is quoted.
+//! The text of what Envoy reads: its bootstrap, and the two files that it may discover clusters and the filter from.
+//! Templates, and what is put into them. What goes in was judged before; here it is quoted.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::ValueEnum;
 use ringside_proto::WRITE_PATHS;
 use ringside_proto::settings::late_write_timeout_ms;
 
+use super::edge::Edge;
+use super::limits::Limits;
+
 const BOOTSTRAP: &str = include_str!("templates/bootstrap.yaml");
+const VIRTUAL_HOST: &str = include_str!("templates/virtual_host.yaml");
+const ROUTES: &str = include_str!("templates/routes.yaml");
 const WRITE_ROUTE: &str = include_str!("templates/write_route.yaml");
 const CLUSTER: &str = include_str!("templates/cluster.yaml");
 const DNS: &str = include_str!("templates/dns.yaml");
 const RINGSIDE: &str = include_str!("templates/ringside.yaml");
 const THANOS_RECEIVE: &str = include_str!("templates/thanos_receive.yaml");
 const FAILURES: &str = include_str!("templates/failures.yaml");
+const FILTER: &str = include_str!("templates/filter.yaml");
+const FILTER_DISCOVERY: &str = include_str!("templates/filter_discovery.yaml");
+const DISCOVERY: &str = include_str!("templates/discovery.yaml");
+const CLUSTERS_FILE: &str = include_str!("templates/clusters_file.yaml");
+const FILTER_FILE: &str = include_str!("templates/filter_file.yaml");
+const ACCESS_LOG: &str = include_str!("templates/access_log.yaml");
+const STATISTICS_LISTENER: &str = include_str!("templates/statistics_listener.yaml");
+const STATISTICS_CLUSTER: &str = include_str!("templates/statistics_cluster.yaml");
 
-/// Where the plugin's configuration stands in [`BOOTSTRAP`].
-const PLUGIN_INDENT: usize = 20;
+/// The file that Envoy discovers the clusters from.
+pub(super) const CLUSTERS_NAME: &str = "clusters.yaml";
+/// The file that Envoy discovers the filter from.
+pub(super) const FILTER_NAME: &str = "filter.yaml";
+
+/// Where the plugin's configuration stands in [`FILTER`].
+const PLUGIN_INDENT: usize = 6;
+/// Where things stand in [`BOOTSTRAP`].
+const FILTER_INDENT: usize = 12;
+const VIRTUAL_HOST_INDENT: usize = 12;
+const HTTP_FILTER_INDENT: usize = 10;
+const FILTER_CHAIN_INDENT: usize = 6;
+const CLUSTER_INDENT: usize = 2;
+
+/// What a cluster of a file needs and one of the bootstrap does not.
+const CLUSTER_KIND: &str = "\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster\n    ";
+
+const CLUSTERS_COMMENT: &str =
+    "\n  # One cluster for each sidecar, named exactly as its address in the ring.\n";
 
 /// What Envoy reads at once may take its buffer over the filter's own limit, which is to answer first.
 const BUFFER_SLACK_BYTES: u64 = 1 << 20;
@@ -38,6 +68,13 @@ pub(super) struct Bootstrap {
     pub(super) plugin: Plugin,
     pub(super) upstreams: Vec<Upstream>,
     pub(super) upstream: UpstreamKind,
+    /// Who scrapes statistics asks here.
+    pub(super) statistics: Option<SocketAddr>,
+    /// Where a line for each request goes, as Envoy sees it.
+    pub(super) access_log: Option<String>,
+    /// The directory, as Envoy sees it, that it discovers the clusters and the filter from.
+    pub(super) discovery: Option<String>,
+    pub(super) edge: Edge,
 }
 
 /// What stands behind the ring's addresses.
@@ -58,10 +95,19 @@ pub(super) struct Plugin {
     pub(super) default_tenant: String,
     pub(super) write_timeout_ms: u64,
     pub(super) body_bytes_max: u64,
+    pub(super) limits: Limits,
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// A change that is refused, while what was good before stays.
+#[derive(Debug, Clone, serde::Serialize)]
+pub(super) struct Refusal {
+    pub(super) reason: String,
+    pub(super) at_ms: u64,
 }
 
 /// A sidecar: its name in the ring, and where it is.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Upstream {
     pub(super) name: String,
     pub(super) host: String,
@@ -71,11 +117,27 @@ pub(super) struct Upstream {
 
 impl Bootstrap {
     /// The bootstrap as YAML.
-    pub(super) fn render(&self) -> String {
+    pub(super) fn render(&self) -> anyhow::Result<String> {
         let buffer_bytes = (self.plugin.body_bytes_max + BUFFER_SLACK_BYTES).to_string();
-        let route = |path: &&str| fill(WRITE_ROUTE, &[("path", path), ("buffer_bytes", &buffer_bytes)]);
-        let routes: String = WRITE_PATHS.iter().map(route).collect();
-        fill(
+        let access_log = self.access_log.as_deref();
+        let access_log =
+            access_log.map_or_else(String::new, |path| fill(ACCESS_LOG, &[("path", &quoted(path))]));
+        let (listener, cluster) = self.statistics();
+        let (discovery, filter, clusters) = match self.discovery.as_deref() {
+            None => {
+                let filter = format!("typed_config:\n{}", indented(&self.filter(), 2));
+                (String::new(), filter, [CLUSTERS_COMMENT, self.clusters("").trim_end()].concat())
+            }
+            Some(directory) => {
+                let path = |name: &str| quoted(&format!("{}/{name}", directory.trim_end_matches('/')));
+                let (clusters, filter) = (path(CLUSTERS_NAME), path(FILTER_NAME));
+                let directory = quoted(directory);
+                let values = [("clusters", &*clusters), ("filter", &*filter), ("directory", &*directory)];
+                (fill(DISCOVERY, &values), fill(FILTER_DISCOVERY, &values), String::new())
+            }
+        };
+        let further = lines(&self.edge.clusters()?, CLUSTER_INDENT);
+        let bootstrap = fill(
             BOOTSTRAP,
             &[
                 ("admin_host", &quoted(&self.admin.ip().to_string())),
@@ -85,16 +147,61 @@ impl Bootstrap {
                 ("heap_bytes_max", &self.heap_bytes_max.to_string()),
                 ("buffer_bytes", &buffer_bytes),
                 ("stream_idle_timeout", &seconds(self.plugin.write_timeout_ms + IDLE_SLACK_MS)),
-                ("wasm", &quoted(&self.wasm)),
-                ("plugin", &indented(&self.plugin.render(), PLUGIN_INDENT)),
-                ("write_routes", routes.trim_end()),
-                ("clusters", self.clusters().trim_end()),
+                ("access_log", &access_log),
+                ("discovery", &discovery),
+                ("filter", &indented(&filter, FILTER_INDENT)),
+                ("http_filters", &lines(&self.edge.http_filters()?, HTTP_FILTER_INDENT)),
+                ("virtual_hosts", &indented(&self.virtual_hosts(&buffer_bytes)?, VIRTUAL_HOST_INDENT)),
+                ("transport_socket", &lines(&self.edge.transport_socket()?, FILTER_CHAIN_INDENT)),
+                ("statistics_listener", &listener),
+                ("statistics_cluster", &cluster),
+                ("clusters", &clusters),
+                ("further_clusters", &further),
             ],
+        );
+        Ok(format!("{}\n", bootstrap.trim_end()))
+    }
+
+    /// The file that Envoy discovers the clusters from: those of the ring, and others that are still in use.
+    pub(super) fn render_clusters(&self) -> String {
+        let clusters = self.clusters(CLUSTER_KIND);
+        format!("{}\n", fill(CLUSTERS_FILE, &[("clusters", &clusters)]).trim_end())
+    }
+
+    /// The file that Envoy discovers the filter from.
+    pub(super) fn render_filter(&self) -> String {
+        fill(FILTER_FILE, &[("filter", &indented(&self.filter(), 4))])
+    }
+
+    fn filter(&self) -> String {
+        let plugin = indented(&self.plugin.render(), PLUGIN_INDENT);
+        fill(FILTER, &[("wasm", &quoted(&self.wasm)), ("plugin", &plugin)])
+    }
+
+    /// The listener for statistics, and the cluster that it asks.
+    fn statistics(&self) -> (String, String) {
+        let Some(statistics) = self.statistics else { return (String::new(), String::new()) };
+        let socket = |template, address: IpAddr, port: u16| {
+            fill(template, &[("host", &quoted(&address.to_string())), ("port", &port.to_string())])
+        };
+        let admin =
+            if self.admin.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { self.admin.ip() };
+        (
+            socket(STATISTICS_LISTENER, statistics.ip(), statistics.port()),
+            socket(STATISTICS_CLUSTER, admin, self.admin.port()),
         )
     }
 
+    fn virtual_hosts(&self, buffer_bytes: &str) -> anyhow::Result<String> {
+        let route = |path: &&str| fill(WRITE_ROUTE, &[("path", path), ("buffer_bytes", buffer_bytes)]);
+        let routes: String = WRITE_PATHS.iter().map(route).collect();
+        let routes = fill(ROUTES, &[("write_routes", routes.trim_end())]);
+        let hosts = self.edge.virtual_hosts(&routes)?;
+        Ok(hosts.unwrap_or_else(|| [VIRTUAL_HOST, &routes].concat()))
+    }
+
     /// The first cluster has the settings in full, the others refer to them.
-    fn clusters(&self) -> String {
+    fn clusters(&self, cluster_kind: &str) -> String {
         let kind = match self.upstream {
             UpstreamKind::Ringside => RINGSIDE,
             UpstreamKind::ThanosReceive => THANOS_RECEIVE,
@@ -105,19 +212,22 @@ impl Bootstrap {
         let references = references(&settings);
         let cluster = |(number, upstream): (usize, &Upstream)| {
             let settings = if number == 0 { &settings } else { &references };
-            upstream.render(settings)
+            upstream.render(cluster_kind, settings)
         };
         self.upstreams.iter().enumerate().map(cluster).collect()
     }
 }
 
 impl Upstream {
-    fn render(&self, settings: &str) -> String {
+    fn render(&self, cluster_kind: &str, settings: &str) -> String {
         let (kind, dns) = if self.is_ip { ("STATIC", "") } else { ("STRICT_DNS", DNS) };
         fill(
             CLUSTER,
             &[
+                ("kind", cluster_kind),
                 ("name", &quoted(&self.name)),
+                // A dot would end the name where statistics become labels.
+                ("stat_name", &quoted(&self.name.replace(['.', ':'], "_"))),
                 ("type", kind),
                 ("dns", dns),
                 ("host", &quoted(&self.host)),
@@ -138,7 +248,7 @@ impl Plugin {
              \x20 \"tenant_header\": {},\n\
              \x20 \"default_tenant\": {},\n\
              \x20 \"write_timeout_ms\": {},\n\
-             \x20 \"body_bytes_max\": {}\n\
+             \x20 \"body_bytes_max\": {}{}\n\
              }}",
             indented(&hashrings, 2).trim_start(),
             self.replication_factor,
@@ -146,7 +256,15 @@ impl Plugin {
             quoted(&self.default_tenant),
             self.write_timeout_ms,
             self.body_bytes_max,
+            self.optional(),
         )
+    }
+
+    /// What is there only if somebody set it.
+    fn optional(&self) -> String {
+        let refusal = self.refusal.iter().map(|refusal| ("refusal", serde_json::json!(refusal)));
+        let fields = self.limits.fields().into_iter().chain(refusal);
+        fields.map(|(name, value)| format!(",\n  {}: {value}", quoted(name))).collect()
     }
 }
 
@@ -181,6 +299,11 @@ fn seconds(ms: u64) -> String {
         (seconds, 0) => format!("{seconds}s"),
         (seconds, ms) => format!("{seconds}.{ms:03}s"),
     }
+}
+
+/// Text whose every line ends, or none at all, further in.
+fn lines(text: &str, by: usize) -> String {
+    if text.is_empty() { String::new() } else { indented(text, by) + "\n" }
 }
 
 /// Every line that is not empty, further in.

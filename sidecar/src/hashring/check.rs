@@ -14,7 +14,7 @@ use crate::table::{Table, percent};
 /// A node with this many times its even share carries others' load, mostly that of a zone alone.
 const UNEVEN: f64 = 1.25;
 
-/// A ring for all tenants with less than one in so many of the file's nodes.
+/// A ring is small with less than one in so many of the file's nodes.
 const FEW_NODES: usize = 3;
 
 /// Flags of `ringside hashring check`.
@@ -87,15 +87,22 @@ fn warnings(rings: &Hashrings) -> Vec<String> {
     warnings
 }
 
-/// One node for all series of a tenant, or few of many nodes for all tenants.
+/// One node for all series of a tenant, or few of many nodes for tenants that may grow beyond them.
 fn carried_by_few(named: &NamedRing, nodes: usize) -> Option<String> {
     let own = named.ring().endpoints().len();
     match named.tenants() {
         _ if own == 1 => Some("one node alone carries it".to_owned()),
-        Tenants::All if own * FEW_NODES < nodes => {
+        _ if own * FEW_NODES >= nodes => None,
+        Tenants::All => {
             Some(format!("{own} of {nodes} nodes carry every tenant that has no ring of its own"))
         }
-        _ => None,
+        Tenants::Exact(tenants) if tenants.len() == 1 => {
+            Some(format!("{own} of {nodes} nodes carry all of tenant {:?}", tenants.concat()))
+        }
+        Tenants::Exact(tenants) => {
+            Some(format!("{own} of {nodes} nodes carry all of {} tenants", tenants.len()))
+        }
+        Tenants::Glob(_) => Some(format!("{own} of {nodes} nodes carry every tenant that matches")),
     }
 }
 
@@ -200,6 +207,19 @@ mod tests {
                 format!(r#"[{{"tenants": ["a"], "endpoints": [{ten}]}}, {{"endpoints": ["x:1", "y:1", "z:1"]}}]"#),
                 3,
                 "3 of 13 nodes carry every tenant",
+            ),
+            (
+                format!(r#"[{{"tenants": ["a"], "endpoints": ["x:1", "y:1", "z:1"]}}, {{"endpoints": [{ten}]}}]"#),
+                3,
+                "hashring #0: 3 of 13 nodes carry all of tenant \"a\"",
+            ),
+            (
+                format!(
+                    r#"[{{"tenants": ["t*"], "tenant_matcher_type": "glob", "endpoints": ["x:1", "y:1", "z:1"]}},
+                        {{"endpoints": [{ten}]}}]"#
+                ),
+                3,
+                "3 of 13 nodes carry every tenant that matches",
             ),
             (
                 r#"[{"endpoints": [{"address": "a:1", "az": "1"}, {"address": "b:1", "az": "2"},

@@ -1,13 +1,16 @@
-//! `ringside hashring`: judges a hashrings.json, shows what a change of it
-//! moves, and writes Envoy's bootstrap from it.
+//! `ringside hashring`: judges a hashrings.json, shows what a change of it moves, and writes Envoy's files from it, once
+//! or whenever it changes.
 //!
 //! Placement itself is `ringside_hashring`'s; here are the command line and
 //! what it prints.
 
 mod bootstrap;
 mod check;
+mod edge;
+mod limits;
 mod render;
 mod shift;
+mod watch;
 
 use std::path::Path;
 
@@ -22,8 +25,9 @@ pub(crate) enum HashringCommand {
     Check(check::CheckFlags),
     /// Show what a change of the ring moves, and each node's share before and after.
     Move(shift::MoveFlags),
-    /// Write Envoy's bootstrap: listener, filter, and a cluster for each sidecar.
-    Render(render::RenderFlags),
+    /// Write Envoy's bootstrap: listener, filter, and a cluster for each sidecar. With --watch, keep the latter two up to
+    /// date.
+    Render(Box<render::RenderFlags>),
 }
 
 /// Runs a command; what it has to say goes to standard output.
@@ -31,6 +35,7 @@ pub(crate) fn run(command: HashringCommand) -> anyhow::Result<()> {
     match command {
         HashringCommand::Check(flags) => print!("{}", check::run(&flags)?),
         HashringCommand::Move(flags) => print!("{}", shift::run(&flags)?),
+        HashringCommand::Render(flags) if flags.watch => watch::run(&flags)?,
         HashringCommand::Render(flags) => print!("{}", render::run(&flags)?),
     }
     Ok(())

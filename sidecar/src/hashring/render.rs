@@ -1,9 +1,9 @@
-//! `ringside hashring render`: reads and judges what the bootstrap is made
-//! of, and writes it, at once or not at all.
+//! `ringside hashring render`: reads and judges what Envoy's files are made of, and writes them, each at once or not at
+//! all. How they are kept up to date is `watch`'s.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -12,7 +12,9 @@ use ringside_hashring::Hashrings;
 use ringside_proto::settings::{BODY_BYTES, REPLICATION_FACTOR, TIMEOUT_MS, is_header_name};
 use ringside_proto::{DECODED_BYTES_MAX, tenant};
 
-use super::bootstrap::{Bootstrap, Plugin, Upstream, UpstreamKind};
+use super::bootstrap::{Bootstrap, CLUSTERS_NAME, FILTER_NAME, Plugin, Upstream, UpstreamKind};
+use super::edge::Edge;
+use super::limits::Limits;
 use super::{parse, read};
 
 /// A heap smaller than some of the largest bodies would refuse them all.
@@ -23,7 +25,11 @@ const HEAP_BODIES_MIN: u64 = 4;
 pub(crate) struct RenderFlags {
     /// The hashrings.json; it becomes part of the bootstrap as it is.
     #[arg(long, value_name = "FILE")]
-    hashrings: PathBuf,
+    pub(super) hashrings: PathBuf,
+    /// What tenants may send, in YAML: `default` and `tenants`, each with any of samples_per_second, burst,
+    /// series_per_request, labels_per_series, label_name_bytes, label_value_bytes and body_bytes.
+    #[arg(long, value_name = "FILE")]
+    pub(super) limits: Option<PathBuf>,
     /// The filter's module, as Envoy sees it: a path on the host or in the container that runs Envoy.
     #[arg(long, value_name = "PATH")]
     wasm: String,
@@ -33,9 +39,32 @@ pub(crate) struct RenderFlags {
     /// Address of Envoy's admin page. Whoever reaches it can stop Envoy.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
     admin: SocketAddr,
+    /// Address that answers GET /metrics with Envoy's statistics, and /ready; none without it.
+    #[arg(long, value_name = "ADDRESS")]
+    statistics: Option<SocketAddr>,
+    /// Where Envoy writes a line for each request, with tenant, series and verdict; nowhere without it.
+    #[arg(long, value_name = "PATH")]
+    access_log: Option<String>,
+    /// What stands around the filter: TLS, filters that find out who a client is, virtual hosts. Examples: envoy/edge.
+    #[arg(long, value_name = "FILE")]
+    edge: Option<PathBuf>,
     /// Where to write the bootstrap; to standard output without it.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// A directory for the clusters and the filter, in files of their own that Envoy follows: the ring and the limits
+    /// then change without a restart. Without it all is in the bootstrap.
+    #[arg(long, value_name = "DIR")]
+    pub(super) discovery: Option<PathBuf>,
+    /// The same directory as Envoy sees it, where that is another path.
+    #[arg(long, value_name = "PATH", requires = "discovery")]
+    discovery_path: Option<String>,
+    /// Go on, and write the files of the discovery again whenever the hashrings or the limits change. What is refused
+    /// changes nothing but a statistic and the log.
+    #[arg(long, requires = "discovery", requires = "output")]
+    pub(super) watch: bool,
+    /// Between two looks at the hashrings and the limits.
+    #[arg(long, default_value = "1s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub(super) watch_interval: Duration,
     /// How many sidecars hold each series.
     #[arg(long, default_value_t = 3)]
     replication_factor: usize,
@@ -63,16 +92,49 @@ pub(crate) struct RenderFlags {
     upstream_port: Option<u16>,
 }
 
-/// Writes the bootstrap; returns it, or a line that says where it went.
-pub(super) fn run(flags: &RenderFlags) -> anyhow::Result<String> {
-    let yaml = bootstrap(flags)?.render();
-    let Some(output) = &flags.output else { return Ok(yaml) };
-    ringside_tsdb::fs::write_atomic(output, yaml.as_bytes())
-        .with_context(|| format!("cannot write {}", output.display()))?;
-    Ok(format!("wrote {}\n", output.display()))
+/// What the files are made of, as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Inputs {
+    pub(super) hashrings: String,
+    pub(super) limits: String,
 }
 
-fn bootstrap(flags: &RenderFlags) -> anyhow::Result<Bootstrap> {
+impl Inputs {
+    pub(super) fn read(flags: &RenderFlags) -> anyhow::Result<Self> {
+        let limits = flags.limits.as_deref().map(read).transpose()?;
+        Ok(Self { hashrings: read(&flags.hashrings)?, limits: limits.unwrap_or_default() })
+    }
+}
+
+/// Writes the bootstrap and the files that it refers to; returns it, or a line for each file.
+pub(super) fn run(flags: &RenderFlags) -> anyhow::Result<String> {
+    let bootstrap = bootstrap(flags, &Inputs::read(flags)?)?;
+    let mut said = String::new();
+    if let Some(directory) = &flags.discovery {
+        for (name, text) in
+            [(CLUSTERS_NAME, bootstrap.render_clusters()), (FILTER_NAME, bootstrap.render_filter())]
+        {
+            said.push_str(&write(&directory.join(name), &text)?);
+        }
+    }
+    Ok(said + &write_bootstrap(flags, &bootstrap)?)
+}
+
+/// Writes the bootstrap; returns it, or a line that says where it went.
+pub(super) fn write_bootstrap(flags: &RenderFlags, bootstrap: &Bootstrap) -> anyhow::Result<String> {
+    let yaml = bootstrap.render()?;
+    flags.output.as_deref().map_or(Ok(yaml.clone()), |output| write(output, &yaml))
+}
+
+/// Replaces a file; returns a line that says so.
+pub(super) fn write(file: &Path, text: &str) -> anyhow::Result<String> {
+    ringside_tsdb::fs::write_atomic(file, text.as_bytes())
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(format!("wrote {}\n", file.display()))
+}
+
+/// Judges what was read, and the flags.
+pub(super) fn bootstrap(flags: &RenderFlags, inputs: &Inputs) -> anyhow::Result<Bootstrap> {
     let write_timeout_ms = u64::try_from(flags.write_timeout.as_millis()).unwrap_or(u64::MAX);
     bounded("--write-timeout, in ms,", write_timeout_ms, &TIMEOUT_MS)?;
     bounded("--body-bytes-max", flags.body_bytes_max, &BODY_BYTES)?;
@@ -84,24 +146,34 @@ fn bootstrap(flags: &RenderFlags) -> anyhow::Result<Bootstrap> {
     );
     tenant::validate(&flags.default_tenant).context("--default-tenant")?;
     ensure!(!flags.wasm.is_empty(), "--wasm is empty");
+    ensure!(!flags.watch_interval.is_zero(), "--watch-interval is zero");
 
-    let json = read(&flags.hashrings)?;
-    let rings = parse(&flags.hashrings, &json, flags.replication_factor)?;
+    let rings = parse(&flags.hashrings, &inputs.hashrings, flags.replication_factor)?;
+    let limits = Limits::parse(&inputs.limits).with_context(|| {
+        format!("{} is refused", flags.limits.as_deref().unwrap_or(Path::new("--limits")).display())
+    })?;
+    let discovery = flags.discovery.as_ref().map(|directory| directory.display().to_string());
     Ok(Bootstrap {
         listen: flags.listen,
         admin: flags.admin,
+        statistics: flags.statistics,
+        access_log: flags.access_log.clone(),
+        discovery: flags.discovery_path.clone().or(discovery),
         heap_bytes_max: flags.heap_bytes_max,
         wasm: flags.wasm.clone(),
         plugin: Plugin {
-            hashrings: json,
+            hashrings: inputs.hashrings.clone(),
             replication_factor: flags.replication_factor,
             tenant_header: flags.tenant_header.clone(),
             default_tenant: flags.default_tenant.clone(),
             write_timeout_ms,
             body_bytes_max: flags.body_bytes_max,
+            limits,
+            refusal: None,
         },
         upstreams: upstreams(&rings, flags.upstream_port)?,
         upstream: flags.upstream,
+        edge: flags.edge.as_deref().map(Edge::read).transpose()?.unwrap_or_default(),
     })
 }
 

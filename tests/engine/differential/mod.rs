@@ -1,9 +1,9 @@
 //! Topology: one seeded stream of requests → one sidecar, and → one Prometheus 2.42 as remote-write receiver.
 //!
-//! Both answer each request alike and hold the same samples afterwards, save for the differences that
-//! [`difference`] lists. Floats are compared by promtool's dump of both directories. What the dump does not show
-//! (native histograms, and which NaN is a stale marker) is compared by asking both through PromQL: the sidecar's
-//! directory is opened by a second Prometheus.
+//! Some requests go to the sidecar as remote write 2.0, with the same content. Both answer each request alike and hold the same samples afterwards, save for the differences that
+//! [`difference`] lists. Both are asked through PromQL: the sidecar's directory is opened by a second Prometheus. By
+//! promtool's dump the sidecar holds every float that was accepted, bit for bit, and no other; by its own dump, every
+//! native histogram.
 //!
 //! `RINGSIDE_SEEDS=100..200` runs other seeds than the usual few; a failure names its seed.
 
@@ -12,6 +12,7 @@ mod difference;
 mod histograms;
 pub(crate) mod pair;
 pub(crate) mod stream;
+mod version_2;
 
 use anyhow::{Context, Result};
 use ringside_e2e::scratch::Scratch;
@@ -19,6 +20,8 @@ use ringside_e2e::scratch::Scratch;
 use difference::Differences;
 use pair::Pair;
 use stream::{Op, Stream};
+
+use crate::kinds::OUT_OF_ORDER_WINDOW_MS;
 
 /// The seeds of an ordinary run.
 const SEEDS: std::ops::Range<u64> = 0..4;
@@ -39,7 +42,9 @@ fn seeds() -> Result<std::ops::Range<u64>> {
 
 async fn run(seed: u64) -> Result<()> {
     let scratch = Scratch::new(&format!("differential-{seed}"))?;
-    let mut pair = Pair::start(scratch.path()).await?;
+    // Every second stream finds receivers that take nothing late.
+    let window_ms = if seed.is_multiple_of(2) { OUT_OF_ORDER_WINDOW_MS } else { 0 };
+    let mut pair = Pair::start(scratch.path(), window_ms).await?;
     let mut differences = Differences::default();
     for (number, op) in Stream::new(seed)?.enumerate() {
         match op {
@@ -49,10 +54,10 @@ async fn run(seed: u64) -> Result<()> {
                     .judge(&write, &answers)
                     .with_context(|| format!("request {number}: {write:?}"))?;
             }
-            Op::Restart(end) => pair.restart(end).await?,
+            Op::Restart(end, newest) => pair.restart(end, newest).await?,
         }
     }
-    compare::expect_same(&scratch, pair, &differences).await?;
+    compare::expect_same(&scratch, pair, window_ms, &differences).await?;
     println!("seed {seed}: {}", differences.summary());
     scratch.passed();
     Ok(())

@@ -25,7 +25,8 @@ pub(crate) const SPAN: i64 = 6 * HOUR;
 /// One step of the stream.
 pub(crate) enum Op {
     Write(Write),
-    Restart(Restart),
+    /// With the newest time sent so far.
+    Restart(Restart, i64),
 }
 
 /// How both receivers end before they start again.
@@ -74,9 +75,14 @@ const ODD: [Case; 14] = [
     Case::NoLabels,
 ];
 
+const ODD_LABELS: [Case; 6] =
+    [Case::Unsorted, Case::EmptyValue, Case::NoName, Case::RepeatedName, Case::NoLabels, Case::TooManyLabels];
+
 /// One request.
 pub(crate) struct Write {
     pub(crate) case: Case,
+    /// True if it goes to the sidecar as remote write 2.0, which Prometheus 2.42 does not know.
+    pub(crate) is_version_2: bool,
     pub(crate) series: Vec<Series>,
 }
 
@@ -111,6 +117,10 @@ impl Sample {
         }
     }
 
+    pub(crate) fn is_histogram(&self) -> bool {
+        matches!(self, Self::Histogram(_))
+    }
+
     /// True if it is the very same, NaNs by their bits.
     pub(crate) fn same(&self, other: &Self) -> bool {
         match (self, other) {
@@ -118,6 +128,12 @@ impl Sample {
             (Self::Histogram(a), Self::Histogram(b)) => format!("{a:?}") == format!("{b:?}"),
             _ => false,
         }
+    }
+}
+
+impl Exemplar {
+    pub(crate) fn trace_id_text(&self) -> String {
+        format!("{:016x}", self.trace_id)
     }
 }
 
@@ -148,7 +164,7 @@ impl Write {
                 }
             }
             if let Some(exemplar) = &series.exemplar {
-                let labels = [("trace_id".to_owned(), format!("{:016x}", exemplar.trace_id))].into();
+                let labels = [("trace_id".to_owned(), exemplar.trace_id_text())].into();
                 wire::exemplar(&mut body, &labels, exemplar.value, exemplar.timestamp);
             }
             wire::bytes_field(&mut request, 1, &body);
@@ -285,11 +301,11 @@ impl Stream {
         for _ in 0..self.rng.u8(0..5) {
             let case = ODD[self.rng.usize(..ODD.len())];
             let odd = self.odd(case);
-            self.ready.extend(odd.map(|series| Op::Write(Write { case, series: vec![series] })));
+            self.push(case, odd);
         }
         if self.rng.u8(0..90) == 0 {
             let end = if self.rng.bool() { Restart::Kill } else { Restart::Terminate };
-            self.ready.push_back(Op::Restart(end));
+            self.ready.push_back(Op::Restart(end, self.newest));
         }
     }
 
@@ -309,7 +325,17 @@ impl Stream {
                 self.newest = self.newest.max(timestamp);
             }
         }
-        self.ready.push_back(Op::Write(Write { case: Case::Scrape, series }));
+        self.push(Case::Scrape, series);
+    }
+
+    /// Adds a request, unless it has no series.
+    fn push(&mut self, case: Case, series: impl IntoIterator<Item = Series>) {
+        let series: Vec<_> = series.into_iter().collect();
+        // Labels that are odd are odd in 1.0.
+        let is_version_2 = !ODD_LABELS.contains(&case) && self.rng.bool();
+        if !series.is_empty() {
+            self.ready.push_back(Op::Write(Write { case, is_version_2, series }));
+        }
     }
 
     /// How far back a late sample goes: often near a bound.
@@ -401,7 +427,7 @@ impl Iterator for Stream {
             // Last, because it moves Prometheus' idea of the newest time by years.
             for case in [Case::NoName, Case::TooManyLabels, Case::Future] {
                 let odd = self.odd(case);
-                self.ready.extend(odd.map(|series| Op::Write(Write { case, series: vec![series] })));
+                self.push(case, odd);
             }
         }
         self.ready.pop_front()

@@ -62,9 +62,14 @@ impl Sender {
     }
 
     /// The same over HTTP/2 without TLS, as Envoy speaks to a sidecar.
-    pub fn over_http2(mut self) -> Result<Self> {
-        self.client = reqwest::Client::builder().http2_prior_knowledge().build()?;
-        Ok(self)
+    pub fn over_http2(self) -> Result<Self> {
+        Ok(self.over(reqwest::Client::builder().http2_prior_knowledge().build()?))
+    }
+
+    /// The same by another client, such as one that has a certificate.
+    pub fn over(mut self, client: reqwest::Client) -> Self {
+        self.client = client;
+        self
     }
 
     /// The same with one header set, or with an empty value removed.
@@ -75,6 +80,14 @@ impl Sender {
             _ => drop(self.headers.remove(name)),
         }
         self
+    }
+
+    /// POSTs a body as it is, for the whole answer: status, headers and text.
+    pub async fn exchange(&self, body: Vec<u8>) -> Result<(u16, HeaderMap, String)> {
+        let request = self.client.post(&self.url).headers(self.headers.clone());
+        let response = request.timeout(TIMEOUT).body(body).send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Ok((status, headers, response.text().await?))
     }
 
     /// POSTs a body as it is.

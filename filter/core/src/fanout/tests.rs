@@ -9,7 +9,7 @@ use ringside_proto::prometheus::{Label, TimeSeries, WriteRequest};
 use ringside_proto::ringside::{Reason, RefusedSeries, WriteRefused};
 use ringside_proto::{CONTENT_TYPE_REFUSED, Protocol, prometheus_v2};
 
-use super::{Admitted, Call, Counter, Effect, Event, Fanouts, RequestId};
+use super::{Admitted, Call, Counter, Dispatch, Effect, Event, Fanouts, RequestId};
 use crate::answer::Reply;
 use crate::backlog::BACKLOG_BYTES_MAX;
 use crate::config::Config;
@@ -22,13 +22,14 @@ use crate::tenant::TenantId;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;
 mod replies;
+mod waiting;
 
 const REQUEST: RequestId = RequestId(7);
 
 /// A core, and what it wants done, sorted by kind.
 struct Host {
     fanouts: Fanouts,
-    sent: Vec<super::Dispatch>,
+    sent: Vec<Dispatch>,
     responses: Vec<Response>,
     counters: Vec<Counter>,
     charged: Vec<u64>,
@@ -56,7 +57,7 @@ impl Host {
         for effect in effects {
             match effect {
                 Effect::Dispatch(dispatch) => self.sent.push(dispatch),
-                Effect::Respond { request, response } => {
+                Effect::Respond { request, response, .. } => {
                     assert_eq!(request, REQUEST);
                     self.responses.push(response);
                 }
@@ -86,7 +87,12 @@ impl Host {
 }
 
 fn admitted(tenant: &str) -> Admitted {
-    Admitted { tenant: TenantId::new(tenant).unwrap(), protocol: Protocol::V1, limits: Limits::default() }
+    Admitted {
+        tenant: TenantId::new(tenant).unwrap(),
+        protocol: Protocol::V1,
+        limits: Limits::default(),
+        hashring: None,
+    }
 }
 
 fn status_only(status: u16) -> Reply<'static> {
@@ -105,6 +111,7 @@ fn body(series: usize) -> Vec<u8> {
 #[test]
 fn the_answer_leaves_at_quorum_and_the_third_write_goes_on() {
     let mut host = Host::new(3);
+    let sent = body(5).len();
     host.write(body(5));
     assert_eq!(host.sent.len(), 3);
     host.answer(1, 200);
@@ -117,7 +124,7 @@ fn the_answer_leaves_at_quorum_and_the_third_write_goes_on() {
     assert_eq!(host.fanouts.writes(), 0);
     assert_eq!(host.statuses(), [200]);
     let expected = [
-        Counter::Sent(Form::Unchanged),
+        Counter::Sent { form: Form::Unchanged, received: sent, sent: 3 * sent },
         Counter::Forward { success: true },
         Counter::Forward { success: true },
         Counter::Replication { success: true },
@@ -291,7 +298,7 @@ fn a_split_write_asks_only_the_sidecars_that_it_needs() {
     let mut host = Host::new(9);
     host.write(body(1));
     assert_eq!(host.sent.len(), 3);
-    assert_eq!(host.counted(Counter::Sent(Form::Split)), 1);
+    assert!(matches!(host.counters[0], Counter::Sent { form: Form::Split, .. }));
     host.answer(0, 200);
     host.answer(1, 200);
     assert_eq!(host.statuses(), [200]);

@@ -38,9 +38,9 @@ impl Groups {
         }
     }
 
-    /// Counts one more series of a replica set and what it holds, and returns the place of its group.
+    /// The place of the group of a replica set, which is there from now on.
     #[inline]
-    pub(super) fn count(&mut self, set: ReplicaSetId, contents: Contents) -> u32 {
+    pub(super) fn place(&mut self, set: ReplicaSetId) -> u32 {
         let at = set.get();
         if self.by_set.len() <= at {
             self.by_set.resize(at + 1, 0);
@@ -50,7 +50,12 @@ impl Groups {
             self.used.push(Group { set, len: 0, contents: Contents::default(), first: 0 });
             *slot = self.used.len() as u32;
         }
-        let place = *slot - 1;
+        *slot - 1
+    }
+
+    /// Counts one more series of the group at a place, and what it holds; the place.
+    #[inline]
+    pub(super) fn count(&mut self, place: u32, contents: Contents) -> u32 {
         if let Some(group) = self.used.get_mut(place as usize) {
             group.len += 1;
             group.contents += contents;

@@ -307,7 +307,7 @@ fn plan_v2(ring: &Hashring, body: Vec<u8>) -> Result<Plan, BodyError> {
 }
 
 #[test]
-fn a_part_of_2_0_carries_the_symbols() {
+fn a_part_of_2_0_carries_the_symbols_that_it_needs() {
     let ring = ring(5);
     let both = plan_v2(&ring, body_v2(&["", "a", "1", "2"], &[&[1, 2], &[1, 3]])).unwrap();
     assert_eq!(both.form, Form::Split);
@@ -315,7 +315,13 @@ fn a_part_of_2_0_carries_the_symbols() {
     for part in &both.parts {
         let raw = snap::raw::Decoder::new().decompress_vec(&part.body).unwrap();
         let request = v2::Request::decode(raw.as_slice()).unwrap();
-        assert_eq!(request.symbols, ["", "a", "1", "2"]);
+        for series in &request.timeseries {
+            let label = |at: usize| &*request.symbols[series.labels_refs[at] as usize];
+            assert_eq!(label(0), "a");
+            assert!(["1", "2"].contains(&label(1)));
+        }
+        let carried = request.symbols.iter().filter(|symbol| !symbol.is_empty()).count();
+        assert_eq!(carried, 1 + request.timeseries.len(), "and no others");
         copies += request.timeseries.len();
     }
     assert_eq!(copies, 6, "each series on three sidecars");
@@ -386,4 +392,34 @@ fn a_request_with_more_series_than_its_tenant_may_send_is_refused() {
     assert_eq!(error, BodyError::TooManySeries { max: 3 });
     // With as many sidecars as replicas they are the ones to count.
     assert!(Splitter::default().plan(&ring(3), &incoming, body(many(4))).is_ok());
+}
+
+#[test]
+fn a_field_of_senders_to_come_may_need_any_symbol() {
+    let symbol = |text: &[u8]| [&[0x22, text.len() as u8][..], text].concat();
+    // A label and a sample, then a field of number 9 that refers to symbol 3.
+    let series = [&[0x2a, 8, 0x0a, 2, 1, 2, 0x12, 0, 0x48, 3][..]].concat();
+    let raw = [symbol(b""), symbol(b"a"), symbol(b"1"), symbol(b"x"), series].concat();
+    let parts = plan_v2(&ring(5), snap::raw::Encoder::new().compress_vec(&raw).unwrap()).unwrap().parts;
+    assert_eq!(parts.len(), 3);
+    for part in parts {
+        assert_eq!(snap::raw::Decoder::new().decompress_vec(&part.body).unwrap(), raw);
+    }
+}
+
+#[test]
+fn many_symbols_on_many_sidecars_are_not_sorted_out() {
+    let symbols: Vec<String> =
+        (0..300_000).map(|n| if n == 0 { String::new() } else { n.to_string() }).collect();
+    let symbols: Vec<&str> = symbols.iter().map(String::as_str).collect();
+    let refs: Vec<[u32; 2]> = (1..300).map(|n| [n, n + 1000]).collect();
+    let series: Vec<&[u32]> = refs.iter().map(|refs| &refs[..]).collect();
+    let body = body_v2(&symbols, &series);
+    let incoming = incoming("t", Protocol::V2, 32 << 20);
+    let parts = Splitter::default().plan(&ring(9), &incoming, body).unwrap().parts;
+    for part in parts {
+        let raw = snap::raw::Decoder::new().decompress_vec(&part.body).unwrap();
+        let request = v2::Request::decode(raw.as_slice()).unwrap();
+        assert_eq!(request.symbols, symbols);
+    }
 }

@@ -111,8 +111,13 @@ fn cases(series: usize) -> Vec<Case> {
             if !refused.is_empty() {
                 let mut said = vec![Outcome::Stored; series];
                 (said[0], said[1]) = (first, second);
-                let answer =
-                    Answer { rest: Outcome::Stored, refused, contents: None, message: String::new() };
+                let answer = Answer {
+                    rest: Outcome::Stored,
+                    refused,
+                    contents: None,
+                    message: String::new(),
+                    came: true,
+                };
                 cases.push(Case { answer, said });
             }
         }
@@ -186,7 +191,7 @@ fn split_bodies_of_one_replica_set() {
 
 fn refuse(index: u32, outcome: Outcome, reason: Reason) -> Answer {
     let refused = vec![Refused { index, outcome, reason, missing: Missing::default() }];
-    Answer { rest: Outcome::Stored, refused, contents: None, message: "its words".to_owned() }
+    Answer { rest: Outcome::Stored, refused, contents: None, message: "its words".to_owned(), came: true }
 }
 
 /// Two sets over four sidecars: the client's series 0 and 2 on parts 0, 1, 2 and its series 1 on parts 1, 2, 3.

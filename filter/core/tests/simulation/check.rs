@@ -109,7 +109,12 @@ pub(crate) fn end(world: &mut World) {
 /// The verdict of the same request if these replies come in this order, and then time passes.
 fn replay(fanouts: &mut Fanouts, request: &Request, order: &[usize]) -> Verdict {
     let id = RequestId(0);
-    let admitted = Admitted { tenant: tenant(), protocol: request.write.protocol, limits: Limits::default() };
+    let admitted = Admitted {
+        tenant: tenant(),
+        protocol: request.write.protocol,
+        limits: Limits::default(),
+        hashring: None,
+    };
     let mut effects = Vec::new();
     fanouts.on(Event::Body { request: id, admitted, body: request.write.body.clone() }, &mut effects);
     for at in order {
@@ -120,8 +125,9 @@ fn replay(fanouts: &mut Fanouts, request: &Request, order: &[usize]) -> Verdict 
     for _ in 0..2 {
         fanouts.on(Event::Tick { elapsed_ms: WRITE_TIMEOUT_MS }, &mut effects);
     }
-    for part in request.parts.keys() {
-        let call = Call { request: id, part: *part };
+    // Those without a reply, and those that never left because they waited for a cluster.
+    for part in 0..16 {
+        let call = Call { request: id, part };
         fanouts.on(Event::NotDispatched { call }, &mut effects);
     }
     assert!(fanouts.is_empty());
@@ -135,7 +141,7 @@ fn replay(fanouts: &mut Fanouts, request: &Request, order: &[usize]) -> Verdict 
 }
 
 /// What the whole of all worlds has to show, or they test little.
-pub(crate) const EVENTS: [&str; 12] = [
+pub(crate) const EVENTS: [&str; 14] = [
     "status 200",
     "status 204",
     "status 400",
@@ -148,4 +154,6 @@ pub(crate) const EVENTS: [&str; 12] = [
     "partial write",
     "request before a ring change",
     "split request",
+    "part without a cluster",
+    "part that waited for a cluster",
 ];

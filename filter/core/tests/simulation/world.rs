@@ -4,7 +4,7 @@
 //! It keeps what a host keeps (see `filter/src/effects.rs`): one filter for each configuration, each call answered
 //! once, an answer to a call that ran out of time in place of the late one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringside_filter_core::limits::Limits;
 use ringside_filter_core::{
@@ -68,6 +68,9 @@ pub(crate) struct World {
     configs: Configs,
     /// The calls that have no answer yet, with the sidecar of each and its run.
     calls: BTreeMap<Place, usize>,
+    /// From when on the host has the clusters of the sidecars, and the parts that came too early.
+    known_from_ms: BTreeMap<usize, u64>,
+    early: BTreeSet<Place>,
     pub(crate) witness: Witness,
     requests: u32,
     pool: u32,
@@ -95,6 +98,8 @@ impl World {
             filters: Vec::new(),
             configs,
             calls: BTreeMap::new(),
+            known_from_ms: BTreeMap::new(),
+            early: BTreeSet::new(),
             witness: Witness::default(),
             requests: 0,
             pool,
@@ -129,6 +134,10 @@ impl World {
             self.happen(happening);
         }
         assert!(self.calls.is_empty(), "calls without an answer");
+        for at in std::mem::take(&mut self.early) {
+            self.witness.reached(at, None);
+            self.witness.saw("part without a cluster");
+        }
         check::end(&mut self);
         for filter in &self.filters {
             assert_eq!(
@@ -185,6 +194,11 @@ impl World {
         let size = if self.random.percent(30) { replicas } else { self.random.within(replicas, count) };
         let first = self.random.within(0, count - size);
         let config = self.configs.get(first, size, replicas);
+        for sidecar in first..first + size {
+            let is_early = self.random.percent(self.trouble);
+            let wait = if is_early { self.random.within(1, 2 * WRITE_TIMEOUT_MS) } else { 0 };
+            self.known_from_ms.entry(sidecar as usize).or_insert(self.now_ms + wait);
+        }
         for filter in 0..self.filters.len() {
             if !std::mem::replace(&mut self.filters[filter].is_draining, true) {
                 self.on(filter, Event::Drain);
@@ -220,7 +234,12 @@ impl World {
         let request = RequestId(self.requests);
         self.requests += 1;
         let filter = self.filters.len() - 1;
-        let admitted = Admitted { tenant: tenant(), protocol: write.protocol, limits: Limits::default() };
+        let admitted = Admitted {
+            tenant: tenant(),
+            protocol: write.protocol,
+            limits: Limits::default(),
+            hashring: None,
+        };
         let body = write.body.clone();
         self.witness.sent(request, filter, self.now_ms, tries, write);
         if self.random.percent(self.trouble / 2) {
@@ -310,7 +329,20 @@ impl World {
                 Effect::Dispatch(dispatch) => {
                     let at = Place { filter, call: dispatch.call };
                     let sidecar = dispatch.address.parse::<usize>().expect("an address");
-                    self.witness.dispatched(at, sidecar);
+                    let was_early = self.early.remove(&at);
+                    if !was_early {
+                        self.witness.dispatched(at, sidecar);
+                    }
+                    if self.now_ms < self.known_from_ms[&sidecar] {
+                        self.early.insert(at);
+                        let mut follows = Vec::new();
+                        self.filters[filter].fanouts.on(Event::NoCluster { dispatch }, &mut follows);
+                        effects.extend(follows);
+                        continue;
+                    }
+                    if was_early {
+                        self.witness.saw("part that waited for a cluster");
+                    }
                     let is_known_dead = !self.sidecars[sidecar].is_up && self.random.percent(70);
                     if is_known_dead {
                         self.witness.reached(at, None);
@@ -331,7 +363,7 @@ impl World {
                         self.after(delay, arrive);
                     }
                 }
-                Effect::Respond { request, response } => self.respond(request, &response),
+                Effect::Respond { request, response, .. } => self.respond(request, &response),
                 Effect::Count(counter) => assert_ne!(counter, Counter::HeldBack, "so little is under way"),
                 Effect::Charge { .. } => unreachable!("no tenant has a rate"),
                 Effect::Drained => self.filters[filter].drained += 1,

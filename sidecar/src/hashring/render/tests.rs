@@ -186,6 +186,48 @@ fn a_sidecar_may_be_silent_for_longer_than_a_late_write_takes() {
     }
 }
 
+/// A rendering of [`THREE`] with this edge.
+fn edged(edge: &str) -> anyhow::Result<Value> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("edge.yaml");
+    std::fs::write(&file, edge).unwrap();
+    Ok(yaml(&rendered(THREE, &["--edge", file.to_str().unwrap()])?))
+}
+
+#[test]
+fn an_edge_stands_around_the_filter() {
+    let edge = "{transport_socket: {name: tls}, http_filters: [{name: a}, {name: b}], clusters: [{name: c}],
+                 virtual_hosts: [{name: d, domains: [d]}, {name: e, domains: [e], routes: [{name: f}]}]}";
+    let (with, without) = (edged(edge).unwrap(), yaml(&rendered(THREE, &[]).unwrap()));
+    let chain = |bootstrap: &Value| bootstrap["static_resources"]["listeners"][0]["filter_chains"][0].clone();
+    assert_eq!(chain(&with)["transport_socket"], serde_json::json!({"name": "tls"}));
+    assert!(chain(&without)["transport_socket"].is_null());
+
+    let names = |list: &Value| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let filters = |bootstrap: &Value| names(&manager(bootstrap)["http_filters"]);
+    assert_eq!(filters(&with), ["a", "b", "ringside", "envoy.filters.http.router"]);
+    assert_eq!(filters(&without), ["ringside", "envoy.filters.http.router"]);
+    let clusters = |bootstrap: &Value| names(&bootstrap["static_resources"]["clusters"]);
+    assert_eq!(clusters(&with), [clusters(&without), vec!["c".to_owned()]].concat());
+
+    let hosts = |bootstrap: &Value| manager(bootstrap)["route_config"]["virtual_hosts"].clone();
+    assert_eq!(
+        (names(&hosts(&with)), names(&hosts(&without))),
+        (vec!["d".into(), "e".into()], vec!["any".into()])
+    );
+    assert_eq!(hosts(&with)[0]["routes"], hosts(&without)[0]["routes"], "ours, where a host has none");
+    assert_eq!(hosts(&with)[1]["routes"], serde_json::json!([{"name": "f"}]));
+}
+
+#[test]
+fn an_edge_has_four_places() {
+    let error = format!("{:#}", edged("listeners: []").unwrap_err());
+    assert!(error.contains("edge.yaml is no edge") && error.contains("listeners"), "{error}");
+    assert_eq!(edged("{}").unwrap(), yaml(&rendered(THREE, &[]).unwrap()));
+}
+
 #[test]
 fn thanos_ingestors_get_http1_on_their_write_port() {
     let text = rendered(THREE, &["--upstream", "thanos-receive", "--upstream-port", "19291"]).unwrap();

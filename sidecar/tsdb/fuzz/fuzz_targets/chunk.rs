@@ -1,5 +1,7 @@
-//! `cargo +nightly fuzz run chunk`, in `sidecar/tsdb/`. What is asked of the reader stands in `ringside_tsdb::judge`.
+//! `make fuzz ONLY=chunk`. What is asked of the reader stands in `ringside_tsdb::judge`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringside_tsdb::judge::chunk(bytes));
+use ringside_tsdb::judge;
+
+libfuzzer_sys::fuzz_target!(init: judge::write_seeds("chunk"), |bytes: &[u8]| judge::chunk(bytes));

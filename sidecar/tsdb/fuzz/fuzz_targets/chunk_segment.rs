@@ -1,5 +1,7 @@
-//! `cargo +nightly fuzz run chunk_segment`, in `sidecar/tsdb/`. What is asked of the reader stands in `ringside_tsdb::judge`.
+//! `make fuzz ONLY=chunk_segment`. What is asked of the reader stands in `ringside_tsdb::judge`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringside_tsdb::judge::chunk_segment(bytes));
+use ringside_tsdb::judge;
+
+libfuzzer_sys::fuzz_target!(init: judge::write_seeds("chunk_segment"), |bytes: &[u8]| judge::chunk_segment(bytes));

@@ -1,5 +1,7 @@
-//! `cargo +nightly fuzz run meta_json`, in `sidecar/tsdb/`. What is asked of the reader stands in `ringside_tsdb::judge`.
+//! `make fuzz ONLY=meta_json`. What is asked of the reader stands in `ringside_tsdb::judge`.
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringside_tsdb::judge::meta_json(bytes));
+use ringside_tsdb::judge;
+
+libfuzzer_sys::fuzz_target!(init: judge::write_seeds("meta_json"), |bytes: &[u8]| judge::meta_json(bytes));

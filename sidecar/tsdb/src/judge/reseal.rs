@@ -57,7 +57,7 @@ pub(super) fn index(bytes: &[u8]) -> Vec<u8> {
     }
     let [symbols, series, series_end, _, _, table] = offsets;
     seal_section(&mut bytes, symbols);
-    let mut at = series.next_multiple_of(16);
+    let mut at = series.checked_next_multiple_of(16).unwrap_or(toc);
     while at < series_end.min(toc) {
         let Some((start, end)) = prefixed(&bytes, at, 0) else { break };
         seal(&mut bytes, start, end);
@@ -111,6 +111,18 @@ pub(super) fn chunk_segment(bytes: &[u8]) -> Vec<u8> {
         }
     }
     sealed
+}
+
+/// Every entry of a head chunk file, whose length stands behind a head.
+pub(super) fn head_chunks(bytes: &[u8]) -> Vec<u8> {
+    const HEAD: usize = 25;
+    let mut bytes = bytes.to_vec();
+    let mut at = 8;
+    while let Some((_, end)) = prefixed(&bytes, at + HEAD, 0) {
+        seal(&mut bytes, at, end);
+        at = end + 4;
+    }
+    bytes
 }
 
 /// The entries behind magic and version.

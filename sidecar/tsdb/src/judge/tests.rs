@@ -1,7 +1,6 @@
 //! The judges on damaged files: a fixed seed, so that a failure comes again. The fuzz targets go on from there.
 
 use super::*;
-use crate::block::testing::cut_block;
 
 /// Damaged copies of each file.
 const COPIES: usize = 400;
@@ -47,10 +46,10 @@ fn damage(good: &[u8], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-fn judge_copies(good: &[u8], judge: fn(&[u8])) {
+fn judge_copies(good: &[u8], copies: usize, judge: fn(&[u8])) {
     judge(good);
     let mut random = Random(1);
-    for _ in 0..COPIES {
+    for _ in 0..copies {
         judge(&damage(good, &mut random));
     }
     for len in 0..64 {
@@ -59,50 +58,65 @@ fn judge_copies(good: &[u8], judge: fn(&[u8])) {
     }
 }
 
+fn judge_seeds(target: &str, judge: fn(&[u8])) {
+    judge_some(target, COPIES, judge);
+}
+
+fn judge_some(target: &str, copies: usize, judge: fn(&[u8])) {
+    let seeds: Vec<_> = seeds().unwrap().into_iter().filter(|(of, _)| *of == target).collect();
+    assert!(!seeds.is_empty(), "{target}");
+    for (_, seed) in seeds {
+        judge_copies(&seed, copies, judge);
+    }
+}
+
 #[test]
 fn damaged_files_of_a_block() {
-    let dir = tempfile::tempdir().unwrap();
-    let block = cut_block(dir.path(), 40);
-    let read = |name: &str| std::fs::read(block.join(name)).unwrap();
-    judge_copies(&read("index"), index);
-    judge_copies(&read("chunks/000001"), chunk_segment);
-    judge_copies(&read("tombstones"), tombstones);
-    judge_copies(&read("meta.json"), meta_json);
-    let float = [&[1][..], &read("chunks/000001")[11..200]].concat();
-    judge_copies(&float, chunk);
+    judge_seeds("index", index);
+    judge_seeds("chunk_segment", chunk_segment);
+    judge_seeds("tombstones", tombstones);
+    judge_seeds("meta_json", meta_json);
+    judge_seeds("chunk", chunk);
 }
 
 #[test]
 fn damaged_segments() {
-    let dir = tempfile::tempdir().unwrap();
-    cut_block(dir.path(), 40);
-    let segment = std::fs::read(dir.path().join("wal/00000000")).unwrap();
-    assert!(segment.len() > 32 * 1024, "more than a page");
-    judge_copies(&segment, wal_segment);
+    assert!(seeds::files().unwrap().wal.len() > 32 * 1024, "more than a page");
+    judge_seeds("wal_segment", wal_segment);
+    judge_seeds("record", record);
+}
+
+#[test]
+fn damaged_head_chunks() {
+    judge_seeds("head_chunks", head_chunks);
+}
+
+#[test]
+fn a_tenant_with_a_damaged_file() {
+    judge_some("tenant", COPIES / 8, tenant);
 }
 
 /// A whole file has the right checksums already; a damaged one gets others.
 #[test]
 fn sealed_files_are_left_as_they_are() {
     type Seal = fn(&[u8]) -> Vec<u8>;
-    let dir = tempfile::tempdir().unwrap();
-    let block = cut_block(dir.path(), 40);
-    let files: [(PathBuf, Seal); 4] = [
-        (block.join("index"), reseal::index),
-        (block.join("chunks/000001"), reseal::chunk_segment),
-        (block.join("tombstones"), reseal::tombstones),
-        (dir.path().join("wal/00000000"), reseal::wal_segment),
+    let files = seeds::files().unwrap();
+    let files: [(&str, Vec<u8>, Seal); 5] = [
+        ("index", files.index, reseal::index),
+        ("chunks", files.chunks, reseal::chunk_segment),
+        ("tombstones", files.tombstones, reseal::tombstones),
+        ("wal", files.wal, reseal::wal_segment),
+        ("head chunks", files.head_chunks, reseal::head_chunks),
     ];
-    for (path, reseal) in files {
-        let good = std::fs::read(&path).unwrap();
+    for (name, good, reseal) in files {
         // Behind magic and version; zeros may be padding.
         for at in [good.len() / 2, good.len() - 1, 50] {
             let mut damaged = good.clone();
             let Some(byte) = damaged.get_mut(at).filter(|byte| at > 4 && **byte != 0) else { continue };
             *byte ^= 1;
             let sealed = reseal(&damaged);
-            assert!(sealed == good || sealed != damaged, "byte {at} of {}", path.display());
+            assert!(sealed == good || sealed != damaged, "byte {at} of {name}");
         }
-        assert!(reseal(&good) == good, "{}", path.display());
+        assert!(reseal(&good) == good, "{name}");
     }
 }

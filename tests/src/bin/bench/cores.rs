@@ -2,6 +2,7 @@
 //! children inherit a pin, so this process pins itself before it starts any.
 
 use anyhow::{Result, ensure};
+use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The core of the measured system.
@@ -19,6 +20,17 @@ pub(crate) fn pin_generator() -> Result<()> {
 /// Lets the calling thread use both cores, for work while nothing is measured.
 pub(crate) fn unpin() -> Result<()> {
     set(&[SYSTEM, GENERATOR])
+}
+
+/// Binds a process with all its threads to the core of the measured system.
+pub(crate) fn give_system(pid: u32) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(SYSTEM);
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task: i32 = task?.file_name().to_string_lossy().parse()?;
+        sched_setaffinity(Pid::from_raw(task), &set)?;
+    }
+    Ok(())
 }
 
 /// How many cores [`unpin`] gives.

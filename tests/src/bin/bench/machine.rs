@@ -9,8 +9,28 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use ringside_e2e::tools;
 
-/// The facts, each a line.
+/// The facts about storage and its peers, each a line.
 pub(crate) fn facts(folder: &Path) -> Result<Vec<String>> {
+    let mut facts = common(folder)?;
+    facts.extend([
+        format!("Ringside: {}", revision(&["sidecar", "proto", "Cargo.lock"])?),
+        format!("Prometheus: Debian's {}", pinned("prometheus")?),
+        format!("VictoriaMetrics: Debian's {}", pinned("victoria-metrics")?),
+    ]);
+    Ok(facts)
+}
+
+/// The facts about the filter and what is around it, each a line.
+pub(crate) fn filter_facts(folder: &Path) -> Result<Vec<String>> {
+    let mut facts = common(folder)?;
+    facts.extend([
+        format!("Ringside: {}", revision(&["filter", "sidecar", "proto", "Cargo.lock"])?),
+        format!("Envoy: {}", pinned("envoy")?),
+    ]);
+    Ok(facts)
+}
+
+fn common(folder: &Path) -> Result<Vec<String>> {
     let cpus = std::fs::read_to_string("/proc/cpuinfo")?;
     let field = |text: &str, name: &str| -> Option<String> {
         let line = text.lines().find(|line| line.starts_with(name))?;
@@ -26,18 +46,14 @@ pub(crate) fn facts(folder: &Path) -> Result<Vec<String>> {
         format!("Date: {}", output("date", &["-u", "+%Y-%m-%d %H:%M UTC"])?),
         format!("Machine: {cores} cores of {model}, {:.0} GB of memory, Linux {}", kib / 1e6, kernel.trim()),
         format!("Disk: an `fdatasync` of 4 kB takes {:.2} ms (median)", sync.as_secs_f64() * 1000.0),
-        format!("Ringside: {}", revision()?),
-        format!("Prometheus: Debian's {}", pinned("prometheus")?),
-        format!("VictoriaMetrics: Debian's {}", pinned("victoria-metrics")?),
     ])
 }
 
-/// The commit, and whether what was built is more than that.
-fn revision() -> Result<String> {
+/// The commit, and whether what was built from these folders is more than that.
+fn revision(built: &[&str]) -> Result<String> {
     let root = tools::root().display().to_string();
     let commit = output("git", &["-C", &root, "rev-parse", "--short", "HEAD"])?;
-    let changes =
-        output("git", &["-C", &root, "status", "--porcelain", "--", "sidecar", "proto", "Cargo.lock"])?;
+    let changes = output("git", &[&["-C", &root, "status", "--porcelain", "--"], built].concat())?;
     Ok(if changes.is_empty() { format!("commit {commit}") } else { format!("commit {commit} with changes") })
 }
 

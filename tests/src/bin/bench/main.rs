@@ -2,11 +2,14 @@
 //! same core and the same bytes. Prints a table for each scenario; a run of everything also writes
 //! `docs/benchmarks/results.md`.
 //!
+//! `bench filter`, by `make bench-filter`, measures the filter instead, see `filter`.
+//!
 //! It leaves nothing running, and its data in `target/bench/` only when it fails.
 
 mod cores;
 mod cut;
 mod figures;
+mod filter;
 mod load;
 mod machine;
 mod page;
@@ -20,13 +23,17 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use ringside_e2e::tools;
 
 use crate::figures::Figures;
 use crate::page::Outcome;
 use crate::scenario::Scenario;
 use crate::system::Kind;
+
+/// As in a sidecar. The C library's own gives large bodies back to the kernel after each request.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Measures the storage beside its peers.
 #[derive(Debug, Parser)]
@@ -37,6 +44,21 @@ struct Flags {
     /// Only these systems.
     #[arg(long, value_delimiter = ',', value_enum)]
     systems: Vec<Kind>,
+    #[command(subcommand)]
+    instead: Option<Instead>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Instead {
+    /// Measures the filter in Envoy.
+    Filter {
+        /// Scrapes of 20,000 series to measure with; then the page is not written.
+        #[arg(long)]
+        scrapes: Option<usize>,
+        /// Further flags for `ringside hashring render`; then neither.
+        #[arg(long, allow_hyphen_values = true)]
+        render: Vec<String>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -67,6 +89,10 @@ async fn bench(flags: &Flags) -> Result<()> {
         std::fs::remove_dir_all(&folder)?;
     }
     std::fs::create_dir_all(&folder)?;
+    if let Some(Instead::Filter { scrapes, render }) = &flags.instead {
+        filter::run(*scrapes, render, &folder).await?;
+        return Ok(std::fs::remove_dir_all(&folder)?);
+    }
     let facts = machine::facts(&folder)?;
     println!("{}\n", facts.join("\n"));
     let mut outcomes = Vec::new();

@@ -147,7 +147,7 @@ pub(crate) fn labels_of_target(target: u64, life: u64) -> Vec<Vec<u8>> {
 pub(crate) fn value(target: u64, index: usize, step: u64) -> f64 {
     let seed = mix(target << 16 | index as u64);
     let (small, large) = (seed & 0xff, seed >> 16 & 0x000f_ffff);
-    let jitter = |changes_every: u64, below: u64| mix(seed ^ step / changes_every) % below;
+    let jitter = |changes_every: u64, below: u64| mix(seed ^ (step / changes_every)) % below;
     match METRICS[index / STATES.len() % METRICS.len()].1 {
         // A rate between 1 and 5 k per scrape, most of them small.
         Counter => {

@@ -10,7 +10,8 @@ use super::body;
 use crate::admission::Admitted;
 use crate::answer::Reply;
 use crate::config::Config;
-use crate::fanout::{Call, Counter, Effect, Event, Fanouts, RequestId};
+use crate::events::{Call, Counter, Effect, Event, RequestId};
+use crate::fanout::Fanouts;
 use crate::limits::Limits;
 use crate::tenant::TenantId;
 
@@ -103,7 +104,7 @@ proptest! {
                     *round.entry(number).or_default() += 1;
                     let request = named(&round, number);
                     seen.entry(request).or_default();
-                    let admitted = Admitted { tenant: tenant.clone(), protocol, limits: Limits::default() };
+                    let admitted = Admitted { tenant: tenant.clone(), protocol, limits: Limits::default(), hashring: None };
                     on(&mut fanouts, &mut seen, Event::Body { request, admitted, body });
                 }
                 Step::Answer(call, status, is_list, body) => {

@@ -16,7 +16,8 @@ use ringside_proto::{CONTENT_TYPE_REFUSED, Protocol, prometheus, prometheus_v2};
 use crate::admission::Admitted;
 use crate::answer::Reply;
 use crate::config::Config;
-use crate::fanout::{Call, Effect, Event, Fanouts, RequestId};
+use crate::events::{Call, Effect, Event, RequestId};
+use crate::fanout::Fanouts;
 use crate::limits::Limits;
 use crate::quorum::Outcome;
 use crate::reply::Response;
@@ -240,7 +241,8 @@ fn run(
 }
 
 fn check(endpoints: usize, protocol: Protocol) {
-    let admitted = Admitted { tenant: TenantId::new("t").unwrap(), protocol, limits: Limits::default() };
+    let admitted =
+        Admitted { tenant: TenantId::new("t").unwrap(), protocol, limits: Limits::default(), hashring: None };
     let (mut fanouts, body) = (fanouts(endpoints), body(protocol));
     for a in KINDS {
         for b in KINDS {

@@ -79,8 +79,19 @@ fn request_v2(models: &[Model], seed: usize) -> v2::Request {
                 .collect(),
             samples: vec![v2::Sample { timestamp: number, ..Default::default() }; samples],
             histograms: vec![v2::Histogram { timestamp: number, ..Default::default() }; histograms],
-            exemplars: vec![v2::Exemplar { timestamp: number, ..Default::default() }; exemplars],
-            metadata: Some(v2::Metadata { r#type: number as i32, ..Default::default() }),
+            exemplars: vec![
+                v2::Exemplar {
+                    labels_refs: vec![reference("trace"), reference(&number.to_string())],
+                    timestamp: number,
+                    value: 0.0
+                };
+                exemplars
+            ],
+            metadata: Some(v2::Metadata {
+                r#type: number as i32,
+                help_ref: reference(&format!("help {number}")),
+                unit_ref: reference("seconds"),
+            }),
         }
     };
     let timeseries = (0..).zip(models).map(series).collect();
@@ -160,6 +171,14 @@ proptest! {
                 let number = series.metadata.unwrap().r#type as usize;
                 prop_assert_eq!(series, &sent.timeseries[number], "its bytes are untouched");
                 prop_assert_eq!(&labels_of(&request, series), &models[number].labels);
+                let text = |at: u32| request.symbols[at as usize].as_str();
+                let metadata = series.metadata.unwrap();
+                prop_assert_eq!(text(metadata.help_ref), format!("help {number}"));
+                prop_assert_eq!(text(metadata.unit_ref), "seconds");
+                for exemplar in &series.exemplars {
+                    prop_assert_eq!(text(exemplar.labels_refs[0]), "trace");
+                    prop_assert_eq!(text(exemplar.labels_refs[1]), number.to_string());
+                }
             }
         }
         for set in plan.layout.sets() {

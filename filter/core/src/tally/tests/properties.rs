@@ -56,6 +56,7 @@ impl Behaviour {
                     refused: refused.collect(),
                     contents: None,
                     message: String::new(),
+                    came: true,
                 }
             }
         }

@@ -63,7 +63,13 @@ impl Behaviour {
                 refused.push(Refused { index, outcome: Outcome::Conflict, reason: Reason::TooOld, missing });
             }
         }
-        Answer { rest: Outcome::Stored, refused, contents: Some(contents), message: String::new() }
+        Answer {
+            rest: Outcome::Stored,
+            refused,
+            contents: Some(contents),
+            message: String::new(),
+            came: true,
+        }
     }
 }
 

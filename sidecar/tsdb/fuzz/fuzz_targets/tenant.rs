@@ -1,0 +1,7 @@
+//! `make fuzz ONLY=tenant`. What is asked of the reader stands in `ringside_tsdb::judge`.
+
+#![no_main]
+
+use ringside_tsdb::judge;
+
+libfuzzer_sys::fuzz_target!(init: judge::write_seeds("tenant"), |bytes: &[u8]| judge::tenant(bytes));

@@ -1,0 +1,52 @@
+//! The filter's core, native, in this process: every part is answered as soon as it is made.
+
+use anyhow::{Context, Result, ensure};
+use ringside_e2e::process;
+use ringside_filter_core::admission::Admitted;
+use ringside_filter_core::limits::Limits;
+use ringside_filter_core::{Config, Effect, Event, Fanouts, Reply, RequestId, TenantId};
+use ringside_proto::Protocol;
+
+use super::{Cost, REPLICATION_FACTOR, WARM, hashrings};
+use crate::load::Load;
+
+pub(super) fn measure(load: &Load, endpoints: usize) -> Result<Cost> {
+    let addresses: Vec<String> = (0..endpoints).map(|number| format!("sidecar-{number}:19291")).collect();
+    let config =
+        format!(r#"{{"hashrings": {}, "replication_factor": {REPLICATION_FACTOR}}}"#, hashrings(&addresses));
+    let mut fanouts = Fanouts::new(Config::parse(config.as_bytes())?);
+    let tenant = TenantId::new("default-tenant")?;
+    let admitted = Admitted { tenant, protocol: Protocol::V1, limits: Limits::default(), hashring: None };
+    let (mut cpu, mut number) = (process::cpu_time("self")?, 0);
+    for scrape in 0..load.plan.scrapes {
+        if scrape == WARM {
+            (cpu, number) = (process::cpu_time("self")?, 0);
+        }
+        for place in 0..load.places() {
+            let body = load.body(place, scrape).to_vec();
+            let request = RequestId(u32::try_from(number)?);
+            let status = write(&mut fanouts, request, admitted.clone(), body);
+            ensure!(status.context("no answer")? == 200, "refused");
+            number += 1;
+        }
+    }
+    Ok(Cost::new(number, process::cpu_time("self")? - cpu, &[]))
+}
+
+/// One write from its body to the last answer; its status.
+fn write(fanouts: &mut Fanouts, request: RequestId, admitted: Admitted, body: Vec<u8>) -> Option<u16> {
+    let mut effects = Vec::new();
+    let mut status = None;
+    fanouts.on(Event::Body { request, admitted, body }, &mut effects);
+    while let Some(effect) = effects.pop() {
+        match effect {
+            Effect::Dispatch(dispatch) => {
+                let reply = Reply { status: Some(200), ..Reply::default() };
+                fanouts.on(Event::Answered { call: dispatch.call, reply }, &mut effects);
+            }
+            Effect::Respond { response, .. } => status = Some(response.status),
+            _ => {}
+        }
+    }
+    status
+}

@@ -1,0 +1,105 @@
+//! One worker of Envoy on a core of its own, with the filter or without.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use ringside_e2e::envoy::Envoy;
+use ringside_e2e::process::Process;
+use ringside_e2e::receiver::Receiver;
+use ringside_e2e::sidecar::{Setup, Sidecar};
+use ringside_e2e::wait;
+use serde_json::Value;
+
+use super::{Cost, Path3, REPLICATION_FACTOR, WARM, hashrings};
+use crate::cores;
+use crate::load::Load;
+use crate::sender::{self, Endpoint};
+
+/// Envoy with the filter, in front of receivers that take everything.
+pub(super) async fn filter(load: &Load, endpoints: usize, further: &[String], folder: &Path) -> Result<Cost> {
+    let receivers = receivers(endpoints).await?;
+    let envoy = start(folder, &addresses(&receivers), further, |_| Ok(())).await?;
+    Ok(measure(load, &envoy, &[&envoy.process]).await?.remove(0))
+}
+
+/// Envoy without it: each write goes to one of the receivers.
+pub(super) async fn plain(load: &Load, endpoints: usize, further: &[String], folder: &Path) -> Result<Cost> {
+    let receivers = receivers(endpoints).await?;
+    let first = receivers.first().context("no receivers")?.address().to_string();
+    let edit = |bootstrap: &mut String| without_filter(bootstrap, &first);
+    let envoy = start(folder, &addresses(&receivers), further, edit).await?;
+    Ok(measure(load, &envoy, &[&envoy.process]).await?.remove(0))
+}
+
+/// Envoy with the filter and as many sidecars as there are replicas, all on the same core.
+pub(super) async fn whole_path(load: &Load, further: &[String], folder: &Path) -> Result<Path3> {
+    let mut sidecars = Vec::new();
+    for number in 0..REPLICATION_FACTOR {
+        let sidecar = Sidecar::start(folder, &format!("ringside-{number}"), &Setup::default()).await?;
+        cores::give_system(sidecar.process.pid()?)?;
+        sidecars.push(sidecar);
+    }
+    let addresses: Vec<_> = sidecars.iter().map(Sidecar::ring_address).collect();
+    let envoy = start(&folder.join("envoy"), &addresses, further, |_| Ok(())).await?;
+    let processes: Vec<_> =
+        std::iter::once(&envoy.process).chain(sidecars.iter().map(|one| &one.process)).collect();
+    let mut costs = measure(load, &envoy, &processes).await?.into_iter();
+    let envoy = costs.next().context("no costs")?;
+    let sidecars = Cost { cpu: costs.map(|cost| cost.cpu).sum(), ..envoy };
+    Ok(Path3 { envoy, sidecars })
+}
+
+async fn receivers(count: usize) -> Result<Vec<Receiver>> {
+    let receivers = futures::future::try_join_all((0..count).map(|_| Receiver::start())).await?;
+    receivers.iter().for_each(Receiver::forget);
+    Ok(receivers)
+}
+
+fn addresses(receivers: &[Receiver]) -> Vec<SocketAddr> {
+    receivers.iter().map(Receiver::address).collect()
+}
+
+async fn start(
+    folder: &Path,
+    addresses: &[SocketAddr],
+    further: &[String],
+    edit: impl FnOnce(&mut String) -> Result<()>,
+) -> Result<Envoy> {
+    let addresses: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    let flags = [&[format!("--replication-factor={REPLICATION_FACTOR}")], further].concat();
+    let envoy = Envoy::start_edited_with_workers(folder, &hashrings(&addresses), &flags, 1, edit).await?;
+    cores::give_system(envoy.process.pid()?)?;
+    wait::eventually("Envoy to find all healthy", async || envoy.expect_all_healthy().await).await?;
+    Ok(envoy)
+}
+
+/// Takes the filter out, and has the routes go to a cluster of the ring.
+fn without_filter(bootstrap: &mut String, cluster: &str) -> Result<()> {
+    let mut root: Value = serde_saphyr::from_str(bootstrap)?;
+    let manager =
+        &mut root["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+    manager["http_filters"].as_array_mut().context("no filters")?.retain(|one| one["name"] != "ringside");
+    let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().context("no routes")?;
+    for route in routes.iter_mut().filter(|route| !route["route"].is_null()) {
+        route["route"]["cluster"] = cluster.into();
+    }
+    *bootstrap = root.to_string();
+    Ok(())
+}
+
+/// Sends the load, and tells what each process had of it.
+async fn measure(load: &Load, envoy: &Envoy, processes: &[&Process]) -> Result<Vec<Cost>> {
+    let url = envoy.write_url();
+    let address = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
+    let endpoint = Endpoint { address: address.parse()?, path: "/api/v1/receive" };
+    sender::send(&endpoint, load, 0..WARM)?;
+    envoy.wait_idle().await?;
+    let before = processes.iter().map(|one| one.cpu_time()).collect::<Result<Vec<_>>>()?;
+    let exchanges = sender::send(&endpoint, load, WARM..load.plan.scrapes)?;
+    envoy.wait_idle().await?;
+    let cost = |(process, before): (&&Process, _)| {
+        Ok(Cost::new(exchanges.len(), process.cpu_time()? - before, &exchanges))
+    };
+    processes.iter().zip(before).map(cost).collect()
+}

@@ -1,0 +1,160 @@
+//! A stand-in for what the filter sends to: it keeps every part that comes, headers and all, and answers as it is
+//! told. In this process, so that a test can ask what reached it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Result;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Response, StatusCode};
+use axum::routing::{get, post};
+use futures::TryStreamExt;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::ports;
+
+/// Larger than any part.
+const BODY_BYTES_MAX: usize = 128 << 20;
+
+/// A receiver on a port of its own, over HTTP/1.1 and HTTP/2, until it is dropped.
+pub struct Receiver {
+    address: SocketAddr,
+    state: Arc<Mutex<Inner>>,
+    server: JoinHandle<()>,
+}
+
+/// One request that reached a receiver.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its headers, names in lower case.
+    pub headers: HeaderMap,
+    /// Its body, still compressed.
+    pub body: Bytes,
+}
+
+/// What a receiver says.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The text.
+    pub message: String,
+    /// How long it takes.
+    pub delay: Duration,
+}
+
+#[derive(Default)]
+struct Inner {
+    parts: Vec<Part>,
+    reply: Reply,
+    forgets: bool,
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        Self::new(200, "")
+    }
+}
+
+impl Reply {
+    /// An answer at once.
+    pub fn new(status: u16, message: &str) -> Self {
+        Self { status, message: message.to_owned(), delay: Duration::ZERO }
+    }
+}
+
+impl Part {
+    /// A header as text; empty where it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+impl Receiver {
+    /// Starts one that answers 200.
+    pub async fn start() -> Result<Self> {
+        let address = ports::reserve()?;
+        let listener = TcpListener::bind(address).await?;
+        let state = Arc::<Mutex<Inner>>::default();
+        let router = Router::new()
+            .route("/api/v1/receive", post(receive))
+            .route("/-/healthy", get(|| async {}))
+            .with_state(Arc::clone(&state));
+        let server = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                eprintln!("receiver {address}: {error}");
+            }
+        });
+        Ok(Self { address, state, server })
+    }
+
+    /// Starts some.
+    pub async fn start_many(number: usize) -> Result<Vec<Self>> {
+        let mut receivers = Vec::new();
+        for _ in 0..number {
+            receivers.push(Self::start().await?);
+        }
+        Ok(receivers)
+    }
+
+    /// Its name in the ring.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers so from now on.
+    pub fn answer(&self, reply: Reply) {
+        lock(&self.state).reply = reply;
+    }
+
+    /// Keeps no part from now on: there will be too many.
+    pub fn forget(&self) {
+        lock(&self.state).forgets = true;
+    }
+
+    /// What has come since this was last asked.
+    pub fn take_parts(&self) -> Vec<Part> {
+        std::mem::take(&mut lock(&self.state).parts)
+    }
+
+    /// How many parts wait to be taken.
+    pub fn parts(&self) -> usize {
+        lock(&self.state).parts.len()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn lock(state: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn receive(
+    State(state): State<Arc<Mutex<Inner>>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response<Body>, StatusCode> {
+    let (reply, forgets) = {
+        let inner = lock(&state);
+        (inner.reply.clone(), inner.forgets)
+    };
+    if forgets {
+        let mut pieces = body.into_data_stream();
+        while pieces.try_next().await.map_err(|_| StatusCode::BAD_REQUEST)?.is_some() {}
+    } else {
+        let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| StatusCode::BAD_REQUEST)?;
+        lock(&state).parts.push(Part { headers, body });
+    }
+    tokio::time::sleep(reply.delay).await;
+    let response =
+        Response::builder().status(reply.status).header("content-type", "text/plain; charset=utf-8");
+    response.body(Body::from(reply.message)).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
