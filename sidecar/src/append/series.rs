@@ -16,6 +16,14 @@ const SAMPLE: Contents = Contents { samples: 1, histograms: 0, exemplars: 0 };
 const HISTOGRAM: Contents = Contents { samples: 0, histograms: 1, exemplars: 0 };
 const EXEMPLAR: Contents = Contents { samples: 0, histograms: 0, exemplars: 1 };
 
+/// An exemplar off the wire.
+pub(super) struct Exemplar<'e> {
+    t_ms: i64,
+    value: f64,
+    /// Names and values.
+    labels: Vec<(&'e [u8], &'e [u8])>,
+}
+
 /// A checked series of a body.
 pub(super) trait Series<'b> {
     fn contents(&self) -> Contents;
@@ -26,8 +34,8 @@ pub(super) trait Series<'b> {
     /// Encoded messages, which the check has not looked into.
     fn histograms(&self) -> FieldIter<'b>;
 
-    /// Calls `take` with time, value and labels of each exemplar, or `None` for one that is malformed.
-    fn exemplars(&self, take: impl FnMut(Option<(i64, f64, &[(&[u8], &[u8])])>)) -> Result<(), WireError>;
+    /// Calls `take` with each exemplar, or `None` for one that is malformed.
+    fn exemplars(&self, take: impl FnMut(Option<Exemplar<'_>>)) -> Result<(), WireError>;
 
     /// Hands over what the metric is about, where the series says so.
     fn metadata(&self, _take: impl FnOnce(u8, &[u8], &[u8])) -> Result<(), WireError> {
@@ -52,18 +60,16 @@ impl<'b> Series<'b> for V1<'_, 'b> {
         self.0.histograms()
     }
 
-    fn exemplars(
-        &self,
-        mut take: impl FnMut(Option<(i64, f64, &[(&[u8], &[u8])])>),
-    ) -> Result<(), WireError> {
+    fn exemplars(&self, mut take: impl FnMut(Option<Exemplar<'_>>)) -> Result<(), WireError> {
         for message in self.0.exemplars() {
             let Ok(exemplar) = prometheus::Exemplar::decode(message?) else {
                 take(None);
                 continue;
             };
-            let labels: Vec<_> =
+            let (t_ms, value) = (exemplar.timestamp, exemplar.value);
+            let labels =
                 exemplar.labels.iter().map(|label| (label.name.as_bytes(), label.value.as_bytes())).collect();
-            take(Some((exemplar.timestamp, exemplar.value, &labels)));
+            take(Some(Exemplar { t_ms, value, labels }));
         }
         Ok(())
     }
@@ -89,21 +95,14 @@ impl<'b> Series<'b> for V2<'_, 'b> {
         self.series.histograms()
     }
 
-    fn exemplars(
-        &self,
-        mut take: impl FnMut(Option<(i64, f64, &[(&[u8], &[u8])])>),
-    ) -> Result<(), WireError> {
+    fn exemplars(&self, mut take: impl FnMut(Option<Exemplar<'_>>)) -> Result<(), WireError> {
         for exemplar in self.series.exemplars() {
             let exemplar = exemplar?;
-            let labels: Result<Vec<_>, _> = exemplar
-                .label_refs()
-                .labels(self.symbols)
-                .map(|label| label.map(|label| (label.name, label.value)))
-                .collect();
-            match &labels {
-                Ok(labels) => take(Some((exemplar.timestamp, exemplar.value, labels))),
-                Err(_) => take(None),
-            }
+            let (t_ms, value) = (exemplar.timestamp, exemplar.value);
+            let labels = exemplar.label_refs().labels(self.symbols);
+            let labels: Result<_, _> =
+                labels.map(|label| label.map(|label| (label.name, label.value))).collect();
+            take(labels.ok().map(|labels| Exemplar { t_ms, value, labels }));
         }
         Ok(())
     }
@@ -214,18 +213,13 @@ impl<'k> Writer<'_, '_, 'k> {
         }
     }
 
-    fn exemplar(
-        &mut self,
-        index: u32,
-        labels: &[u8],
-        series: SeriesRef,
-        exemplar: Option<(i64, f64, &[(&[u8], &[u8])])>,
-    ) {
-        let Some((t_ms, value, own)) = exemplar else {
+    fn exemplar(&mut self, index: u32, labels: &[u8], series: SeriesRef, exemplar: Option<Exemplar<'_>>) {
+        let Some(exemplar) = exemplar else {
             let message = || format!("malformed exemplar in {}", display_series(labels));
             return self.outcome.refuse(index, Reason::Invalid, EXEMPLAR, message);
         };
-        if let Err(refusal) = self.appender.exemplar(series, t_ms, value, own) {
+        let Exemplar { t_ms, value, labels: own } = exemplar;
+        if let Err(refusal) = self.appender.exemplar(series, t_ms, value, &own) {
             self.refuse(index, EXEMPLAR, &refusal, labels);
         }
     }

@@ -189,8 +189,10 @@ const COUNTERS: &[(&str, &str, Option<&str>, Read)] = &[
     ),
 ];
 
+type Timed = fn(&Stats) -> &Durations;
+
 /// What is timed by each tenant's storage.
-const DURATIONS: &[(&str, &str, fn(&Stats) -> &Durations)] = &[
+const DURATIONS: &[(&str, &str, Timed)] = &[
     ("prometheus_tsdb_wal_fsync_duration_seconds", "Syncs of the WAL", |s| &s.wal_syncs),
     (
         "prometheus_tsdb_out_of_order_wbl_fsync_duration_seconds",
