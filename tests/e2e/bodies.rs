@@ -246,9 +246,9 @@ async fn bodies_that_are_refused_are_not_waited_for() -> Result<()> {
 /// What Envoy may take; four of the largest bodies, each with a part for every replica.
 const HEAP_MAX: u64 = 512 << 20;
 /// Of both workers: what their modules need for the largest bodies, and what Envoy takes beyond its heap.
-const BESIDE_HEAP_MAX: u64 = 640 << 20;
+const BESIDE_HEAP_MAX: u64 = 768 << 20;
 /// What caches and fragmentation may add in later rounds.
-const GROWTH_MAX: u64 = 96 << 20;
+const GROWTH_MAX: u64 = 192 << 20;
 const AT_ONCE: usize = 6;
 const ROUNDS: (usize, usize) = (2, 2);
 

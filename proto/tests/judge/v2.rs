@@ -80,7 +80,9 @@ fn same_series(walked: &Walked<'_>, symbols: Symbols<'_, '_>, sent: &TimeSeries)
     };
     assert_eq!(walked.contents(), Ok(contents));
     let mut found = std::collections::BTreeSet::from([0]);
-    let survey = walked.survey(|reference| drop(found.insert(reference)));
+    let survey = walked.survey(|reference| {
+        found.insert(reference);
+    });
     assert_eq!(survey.map(|survey| survey.contents), Ok(contents));
     let texts = sent.metadata.iter().flat_map(|m| [m.help_ref, m.unit_ref]);
     let exemplars = sent.exemplars.iter().flat_map(|e| &e.labels_refs);

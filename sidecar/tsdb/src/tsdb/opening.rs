@@ -159,11 +159,9 @@ impl Opening {
     /// Makes `records` the beginning of a new segment of the write-behind log; returns its index.
     fn begin_wbl(&mut self, records: &[Vec<u8>]) -> Result<u64, Error> {
         let first = self.next_wbl;
-        if !records.is_empty() {
-            let dir = self.dir.join(layout::WBL);
-            let segment_bytes = self.options.wal_segment_bytes;
-            self.next_wbl = wal::write_segments(&self.options.fs, &dir, first, segment_bytes, records)?;
-        }
+        let dir = self.dir.join(layout::WBL);
+        let segment_bytes = self.options.wal_segment_bytes;
+        self.next_wbl = wal::write_segments(&self.options.fs, &dir, first, segment_bytes, records)?;
         Ok(first)
     }
 

@@ -316,6 +316,8 @@ impl Segments {
         }
         if batches.wbl_segment_at == Some(batches.wbl.ends.len()) {
             self.end_wbl()?;
+            // Prometheus does not read a directory without a segment.
+            self.wbl()?;
         }
         Ok(())
     }
