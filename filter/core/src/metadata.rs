@@ -4,13 +4,17 @@
 //! is read is the host's, what a value means is `tenant`'s.
 //!
 //! Invariant: a key that is there, whatever its value, is never taken for absent. Where nobody can tell, it counts as
-//! there and empty.
+//! there and empty, if that would say something.
 
 use crate::tenant::Place;
 
 /// A property that the host cannot hand over, such as a null, or a struct with a null within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable;
+
+/// The keys of which an empty value says something: it refuses the request, or denies the header. Of the others one that
+/// is empty is no better than none.
+const MEANT_IF_EMPTY: [&str; 2] = ["tenant", "tenant_header"];
 
 /// The value of a key at a place; empty where it has no text, `None` where it is not there. Where a place has no
 /// metadata of ours, this asks for one property only.
@@ -27,10 +31,10 @@ pub fn value(
         Ok(None) => None,
         Ok(Some(pairs)) => find(&pairs, key).unwrap_or_else(|Unreadable| Some(Vec::new())),
         // Another key may be at fault, so this one is asked for by itself. Nothing may mean that it is empty.
-        Err(Unreadable) => {
-            let path = [namespace, &[key]].concat();
-            Some(property(&path).ok().flatten().unwrap_or_default())
-        }
+        Err(Unreadable) => match property(&[namespace, &[key]].concat()) {
+            Ok(None) if !MEANT_IF_EMPTY.contains(&key) => None,
+            found => Some(found.ok().flatten().unwrap_or_default()),
+        },
     }
 }
 
@@ -163,6 +167,18 @@ mod tests {
         // Empty, or not there, or a null itself: nobody can tell.
         assert_eq!(read(&Err(Unreadable), NO_KEY).0, Some(Vec::new()));
         assert_eq!(read(&Err(Unreadable), Err(Unreadable)).0, Some(Vec::new()));
+    }
+
+    #[test]
+    fn limits_beside_a_null_are_there_or_not() {
+        let read = |key: Result<Option<Vec<u8>>, Unreadable>| {
+            value(Place::Route, "limits", |path| {
+                if path == Place::Route.property_path() { Err(Unreadable) } else { key.clone() }
+            })
+        };
+        assert_eq!(read(Ok(None)), None);
+        assert_eq!(read(Ok(Some(pairs(&[])))), Some(pairs(&[])));
+        assert_eq!(read(Err(Unreadable)), Some(Vec::new()), "limits with a null within are unusable");
     }
 
     #[test]
