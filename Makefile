@@ -86,7 +86,6 @@ test-differential: ## SEEDS=0..200 random streams into Prometheus 2.42 and into 
 	cargo build -p ringside
 	RINGSIDE_SEEDS=$(SEEDS) cargo test -p ringside-e2e --test engine differential -- --nocapture
 
-SECONDS ?= 600
 fuzz: ## every decoder on any bytes, each for SECONDS=600; ONLY=index,record,… for less
 	scripts/fuzz $(SECONDS) $(subst $(comma), ,$(ONLY))
 
