@@ -22,7 +22,8 @@ fn the_same_samples_twice_are_stored_once_and_are_no_error() {
 
 #[test]
 fn what_cannot_be_stored_is_refused_with_its_reason() {
-    let mut store = Store::new("refused", Options::default());
+    let options = Options { out_of_order_window_ms: 0, ..Options::default() };
+    let mut store = Store::new("refused", options);
     let a = labels("a", 0);
     assert!(store.append(&[(&a, 10_000_000, 1.0), (&a, 10_002_000, 2.0)]).iter().all(Result::is_ok));
     let results = store.append(&[
@@ -40,6 +41,25 @@ fn what_cannot_be_stored_is_refused_with_its_reason() {
     assert!(text[3].starts_with("too far in the future: "), "{}", text[3]);
     assert_eq!(text[4], "ok");
     store.check("after refusals");
+    store.scratch.passed();
+}
+
+#[test]
+fn what_comes_late_within_the_window_is_stored() {
+    let mut store = Store::new("late", Options::default());
+    let a = labels("a", 0);
+    assert!(store.append(&[(&a, 10_000_000, 1.0), (&a, 10_002_000, 2.0)]).iter().all(Result::is_ok));
+    let late = [(&a, 10_001_000, 3.0), (&a, 9_402_000, 4.0), (&a, 10_001_000, 3.0)];
+    assert!(store.append(&late).iter().all(Result::is_ok));
+    let results = store.append(&[(&a, 10_001_000, 5.0), (&a, 9_401_999, 6.0)]);
+    let text: Vec<_> = results.iter().map(|r| r.as_ref().unwrap_err().to_string()).collect();
+    assert_eq!(text[0], "duplicate sample for timestamp: another value is stored at 10001000");
+    assert_eq!(text[1], "too old sample: 9401999 is older than the oldest accepted time 9402000");
+    let counters = store.tsdb.stats().counters;
+    assert_eq!((counters.samples_appended, counters.out_of_order_appended, counters.duplicates), (4, 2, 1));
+    let mut store = store.crash();
+    assert!(store.append(&late).iter().all(Result::is_ok), "repeated after a restart");
+    store.check("after late samples");
     store.scratch.passed();
 }
 
@@ -69,7 +89,7 @@ fn a_series_whose_samples_are_all_refused_is_not_kept() {
     assert!(store.append(&[(&a, 10_000_000, 1.0)])[0].is_ok());
     for _ in 0..3 {
         let result = store.append(&[(&b, 0, 1.0)]).remove(0);
-        assert!(matches!(result, Err(Refusal::OutOfBounds { .. })));
+        assert!(matches!(result, Err(Refusal::TooOld { .. })));
     }
     assert_eq!(store.tsdb.stats().series, 1);
     assert_eq!(store.tsdb.stats().symbol_bytes, "__name__aijobstorage0".len() as u64);
