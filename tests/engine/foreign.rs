@@ -5,10 +5,12 @@
 //! written. It goes on taking writes, its head is cut into blocks, and everything is
 //! there, in promtool's judgement and in PromQL's.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use ringside_e2e::clock::{HOUR, MINUTE};
+use ringside_e2e::contents::Labels;
 use ringside_e2e::generator::{Generator, Load, Sender};
 use ringside_e2e::oracle;
 use ringside_e2e::prometheus::Server;
@@ -16,7 +18,9 @@ use ringside_e2e::scratch::Scratch;
 use ringside_e2e::sidecar::{Setup, Sidecar};
 use ringside_e2e::wait;
 
-use crate::differential::compare::{answers, dumped_histograms, expect_same_answers, forget_histograms};
+use crate::differential::compare::{
+    Answers, answers, dumped_histograms, expect_same_answers, forget_histograms,
+};
 use crate::differential::pair::{mend_late_blocks, server_setup};
 use crate::differential::stream::{Case, Op, Sample, Stream};
 use crate::kinds::OUT_OF_ORDER_WINDOW_MS;
@@ -31,8 +35,9 @@ const TENANTS: [&str; 2] = ["prometheus", "receive"];
 async fn a_directory_of_prometheus_goes_on_in_a_sidecar() -> Result<()> {
     let scratch = Scratch::new("foreign")?;
     let theirs = scratch.folder("prometheus")?.join("data");
-    write_by_prometheus(&scratch.folder("prometheus")?, &theirs).await?;
-    let written = oracle::dump_copy(&theirs, &scratch.path().join("copy"))?;
+    let ambiguous = write_by_prometheus(&scratch.folder("prometheus")?, &theirs).await?;
+    let is_sure = |labels: &Labels, t: i64| !ambiguous.contains(&(labels.clone(), t));
+    let written = oracle::dump_copy(&theirs, &scratch.path().join("copy"))?.filter(is_sure);
     let histograms = dumped_histograms(&theirs)?;
 
     let data = scratch.folder("ringside/data")?;
@@ -42,8 +47,14 @@ async fn a_directory_of_prometheus_goes_on_in_a_sidecar() -> Result<()> {
     leave_traces_of_receive(&data.join("receive"))?;
     let opened_by_prometheus =
         Server::start_with(&scratch.folder("theirs")?, &theirs, &server_setup()).await?;
-    let mut expected = answers(&opened_by_prometheus).await?;
-    forget_histograms(&mut expected);
+    let surely = |mut answers: Answers| {
+        for (labels, samples) in &mut answers {
+            samples.retain(|t, _| is_sure(labels, *t));
+        }
+        forget_histograms(&mut answers);
+        answers
+    };
+    let expected = surely(answers(&opened_by_prometheus).await?);
     drop(opened_by_prometheus);
 
     let setup = Setup { flags: vec!["--tsdb.retention=0d".to_owned()], ..Setup::default() };
@@ -70,12 +81,16 @@ async fn a_directory_of_prometheus_goes_on_in_a_sidecar() -> Result<()> {
 
         let copy = scratch.path().join(format!("opened-{tenant}"));
         oracle::copy_tsdb(&sidecar.tenant_dir(tenant), &copy)?;
-        let found = dumped_histograms(&copy)?;
+        let mut found = dumped_histograms(&copy)?;
+        for (labels, samples) in &mut found {
+            // Checkpoints of Prometheus 2.42 leave histograms out that its head chunks still have; a dump shows no head
+            // chunks, and the sidecar took them over.
+            samples.retain(|t, _| histograms.get(labels).is_some_and(|known| known.contains_key(t)));
+        }
         expect_same_answers(&found, &histograms).with_context(|| format!("histograms of {tenant}"))?;
         let folder = scratch.folder(&format!("reader-{tenant}"))?;
         let reader = Server::start_with(&folder, &copy, &server_setup()).await?;
-        let mut found = answers(&reader).await?;
-        forget_histograms(&mut found);
+        let found = surely(answers(&reader).await?);
         expect_same_answers(&found, &expected).with_context(|| tenant)?;
         reader.expect_no_corruption().await?;
     }
@@ -84,7 +99,8 @@ async fn a_directory_of_prometheus_goes_on_in_a_sidecar() -> Result<()> {
 }
 
 /// Has Prometheus write the stream, with kills, until it has cut a block and written a checkpoint; then it ends cleanly.
-async fn write_by_prometheus(folder: &Path, data: &Path) -> Result<()> {
+/// Returns where it was sent two values for one time: Prometheus stores a late one beside the other, and finds either.
+async fn write_by_prometheus(folder: &Path, data: &Path) -> Result<BTreeSet<(Labels, i64)>> {
     let mut server = Server::start_with(folder, data, &server_setup()).await?;
     let sender = Sender::new(&server.write_url(), None);
     let writes = Stream::new(SEED)?.filter_map(|op| match op {
@@ -92,7 +108,16 @@ async fn write_by_prometheus(folder: &Path, data: &Path) -> Result<()> {
         _ => None,
     });
     let mut newest = i64::MIN;
+    let (mut sent, mut ambiguous) = (BTreeMap::new(), BTreeSet::new());
     for (number, write) in (1..).zip(writes) {
+        for series in &write.series {
+            for sample in &series.samples {
+                let key = (series.label_set(), sample.timestamp());
+                if !sent.entry(key.clone()).or_insert_with(|| sample.clone()).same(sample) {
+                    ambiguous.insert(key);
+                }
+            }
+        }
         let samples = write.series.iter().flat_map(|series| &series.samples);
         newest = samples.map(Sample::timestamp).chain([newest]).max().unwrap_or(newest);
         let answer = sender.post(write.encode()).await;
@@ -106,7 +131,8 @@ async fn write_by_prometheus(folder: &Path, data: &Path) -> Result<()> {
     }
     wait::eventually("what a long-lived directory has", async || expect_grown(data)).await?;
     server.process.terminate().await?;
-    mend_late_blocks(data, newest)
+    mend_late_blocks(data, newest)?;
+    Ok(ambiguous)
 }
 
 /// An error unless everything is there that this test is about.

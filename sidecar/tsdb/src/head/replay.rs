@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::ooo::OutOfOrder;
 use super::{Head, open_chunk::range_end, series_key};
-use crate::chunk::MappedChunk;
+use crate::chunk::{ChunkRef, MappedChunk};
 use crate::chunks_head::LoadedChunk;
 use crate::encoding::Truncated;
 use crate::record::{ExemplarEntry, MetadataEntry, RUN_MAX, SampleEntry, ValuesEncoder, Visitor, visit};
@@ -39,9 +39,10 @@ impl Replay {
         self.files.sort();
     }
 
-    /// Forgets what [`Self::load`] took: the write-ahead log gives all of it.
-    pub(crate) fn forget_loaded(&mut self) {
-        self.files = Loaded::default();
+    /// Takes back what [`Self::load`] took: the series and the place of each chunk.
+    pub(crate) fn take_loaded(&mut self) -> Vec<(u64, ChunkRef)> {
+        let loaded = std::mem::take(&mut self.files).chunks;
+        loaded.into_iter().map(|(series, chunk)| (series, chunk.reference)).collect()
     }
 
     /// A record of the write-behind log; the write-ahead log comes afterwards.
@@ -362,7 +363,6 @@ impl Loaded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chunk::ChunkRef;
 
     #[test]
     fn slots_are_found_by_reference_wherever_it_is() {

@@ -14,6 +14,7 @@ use super::maintain::{self, Done};
 use super::{Options, Tsdb};
 use crate::block::{self, Meta};
 use crate::chunk::Chunk;
+use crate::chunkenc::Encoding;
 use crate::chunks_head::{self, HeadChunks};
 use crate::cut::Cut;
 use crate::encoding::Truncated;
@@ -148,16 +149,25 @@ impl Opening {
     }
 
     /// Prometheus keeps samples out of order in head chunk files too. They move to the write-behind log, and the
-    /// write-ahead log gives the rest.
+    /// write-ahead log gives the rest; but for histograms, which checkpoints of Prometheus 2.42 do not keep all of.
     fn take_over(&mut self, foreign: &[(u64, Chunk)]) -> Result<(), Error> {
-        self.replay.forget_loaded();
         for (series, chunk) in foreign {
-            for (t, value) in chunk.samples() {
-                self.replay.wait(*series, t, value, self.options.block_range_ms);
+            self.wait(*series, chunk);
+        }
+        for (series, reference) in self.replay.take_loaded() {
+            let chunk = self.head_chunks.read(reference)?;
+            if chunk.encoding != Encoding::Xor {
+                self.wait(series, &chunk);
             }
         }
         self.begin_wbl(&self.replay.waiting())?;
         self.head_chunks.truncate(None)
+    }
+
+    fn wait(&mut self, series: u64, chunk: &Chunk) {
+        for (t, value) in chunk.samples() {
+            self.replay.wait(series, t, value, self.options.block_range_ms);
+        }
     }
 
     /// Makes `records` the beginning of a new segment of the write-behind log; returns its index.
