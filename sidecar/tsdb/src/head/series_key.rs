@@ -64,7 +64,7 @@ fn strip_label<'k>(key: &'k [u8], name: &[u8], value: &[u8]) -> Option<&'k [u8]>
     strip_length(rest, VALUE, value.len())?.strip_prefix(value)
 }
 
-/// The same as [`matches`], quicker where many labels equal those of `previous`, whose canonical key is
+/// The same as [`matches()`], quicker where many labels equal those of `previous`, whose canonical key is
 /// `previous_key`: what two series share, they share in both forms, so that one comparison of bytes serves a run of
 /// labels. `text` gives a symbol's string.
 #[inline]
