@@ -13,7 +13,7 @@ use ringside_proto::limits::ContentLimits;
 use ringside_proto::remote_write::{TimeSeries, TimeSeriesIter, time_series};
 use ringside_proto::remote_write_v2::Contents;
 use ringside_proto::{Parts, Protocol, WireError};
-use ringside_tsdb::{Scan, Tsdb};
+use ringside_tsdb::{Appender, Pending, Position, Scan, Tsdb};
 
 pub(crate) use self::outcome::Outcome;
 use self::series::{Series, V1, Writer};
@@ -82,22 +82,38 @@ fn check_v1(body: &[u8]) -> Result<(Totals, Body<'_>), WireError> {
 /// Appends a checked body, and returns once what was accepted is as durable as configured. An error means that nothing
 /// of it may be acknowledged.
 pub(crate) fn append(checked: Checked<'_>, tsdb: &Tsdb) -> Result<Outcome, WriteError> {
-    match checked.body {
-        Body::V1 { apart, rest } => append_v1(checked.limits, &apart, rest, tsdb),
-        Body::V2(body) => v2::append(body, checked.limits, tsdb),
-    }
+    let (outcome, pending) = match checked.body {
+        Body::V1 { apart, rest } => {
+            let (outcome, pending) = append_v1(checked.limits, &apart, rest, tsdb.appender()?)?;
+            (outcome, Some(pending))
+        }
+        Body::V2(body) => v2::append(body, checked.limits, tsdb)?,
+    };
+    pending.map_or(Ok(()), Pending::wait)?;
+    Ok(outcome)
 }
 
-fn append_v1<'b>(
+/// The same for an async runtime: does not wait until what was accepted is durable, but tells what to wait for. `None`,
+/// and nothing is stored, for a body that is better appended where blocking is allowed.
+pub(crate) fn append_now(
+    checked: Checked<'_>,
+    tsdb: &Tsdb,
+) -> Result<Option<(Outcome, Position)>, WriteError> {
+    let Body::V1 { apart, rest } = checked.body else { return Ok(None) };
+    let Some(appender) = tsdb.try_appender()? else { return Ok(None) };
+    let (outcome, pending) = append_v1(checked.limits, &apart, rest, appender)?;
+    Ok(Some((outcome, pending.position())))
+}
+
+fn append_v1<'b, 't>(
     limits: ContentLimits,
     apart: &[(TimeSeries<'b>, Parts<'b>)],
     rest: TimeSeriesIter<'b>,
-    tsdb: &Tsdb,
-) -> Result<Outcome, WriteError> {
+    appender: Appender<'t>,
+) -> Result<(Outcome, Pending<'t>), WriteError> {
     let mut outcome = Outcome::default();
     let mut scratch = Vec::new();
-    let (appender, scan) = (tsdb.appender()?, Scan::default());
-    let mut writer = Writer { appender, scan, limits, outcome: &mut outcome };
+    let mut writer = Writer { appender, scan: Scan::default(), limits, outcome: &mut outcome };
     let mut index = 0;
     for (series, parts) in apart {
         append_series(&mut writer, index, series, parts, &mut scratch)?;
@@ -108,8 +124,8 @@ fn append_v1<'b>(
         append_series(&mut writer, index, &series, &series.checked_parts()?, &mut scratch)?;
         index += 1;
     }
-    writer.appender.commit().wait()?;
-    Ok(outcome)
+    let pending = writer.appender.commit();
+    Ok((outcome, pending))
 }
 
 fn append_series<'b>(

@@ -40,13 +40,17 @@ pub(super) fn check(body: &[u8]) -> Result<Totals, WriteError> {
     Ok(totals)
 }
 
-/// Appends a checked body; see [`super::append`].
-pub(super) fn append(body: &[u8], limits: ContentLimits, tsdb: &Tsdb) -> Result<Outcome, WriteError> {
+/// Appends a checked body. What was accepted is durable when the returned is.
+pub(super) fn append<'t>(
+    body: &[u8],
+    limits: ContentLimits,
+    tsdb: &'t Tsdb,
+) -> Result<(Outcome, Option<Pending<'t>>), WriteError> {
     let mut outcome = Outcome::default();
     let mut table = SymbolTable::default();
     let symbols = table.read(body)?;
     let mut batches = Batches { walk: time_series(body), symbols, index: 0, runs: Vec::new() };
-    let mut pending: Option<Pending<'_>> = None;
+    let mut pending: Option<Pending<'t>> = None;
     loop {
         let batch = batches.next(&mut outcome)?;
         if batch.is_empty() {
@@ -63,8 +67,7 @@ pub(super) fn append(body: &[u8], limits: ContentLimits, tsdb: &Tsdb) -> Result<
         // What is queued later is durable later.
         pending = Some(writer.appender.commit());
     }
-    pending.map_or(Ok(()), Pending::wait)?;
-    Ok(outcome)
+    Ok((outcome, pending))
 }
 
 struct Entry<'b> {

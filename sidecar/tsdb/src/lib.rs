@@ -45,13 +45,22 @@ pub use read_only::{MergedSeries, SeriesData, TsdbReadOnly};
 pub use retention::{DiskUsage, Expiry, Removed};
 pub use sample::{STALE_NAN, Value, is_stale};
 pub use timing::{BUCKETS_SECONDS, Durations};
-pub use tsdb::{Options, Stats, Tsdb};
+pub use tsdb::{Leader, Options, Stats, Tsdb};
 pub use ulid::Ulid;
-pub use wal::{WalSummary, WalSync, verify_wal};
+pub use wal::{Position, WalSummary, WalSync, verify_wal};
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 /// Takes a lock; after a panic in another holder nothing under it can be trusted any more.
 fn lock<T>(mutex: &Mutex<T>) -> Result<MutexGuard<'_, T>, Error> {
     mutex.lock().map_err(|_| Error::Broken)
+}
+
+/// The same without waiting: `None` while another has it.
+fn try_lock<T>(mutex: &Mutex<T>) -> Result<Option<MutexGuard<'_, T>>, Error> {
+    match mutex.try_lock() {
+        Ok(guard) => Ok(Some(guard)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Poisoned(_)) => Err(Error::Broken),
+    }
 }

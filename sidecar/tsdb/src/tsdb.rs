@@ -1,5 +1,6 @@
 //! One tenant's storage: opening, appending, cutting blocks, retention, closing.
 
+mod durable;
 mod maintain;
 mod opening;
 
@@ -19,7 +20,9 @@ use crate::limits::{Limits, SeriesBudget};
 use crate::retention::{self, Bounds, DiskUsage, Removed};
 use crate::timing::Durations;
 use crate::wal::{Wal, WalSync};
-use crate::{layout, lock};
+use crate::{layout, lock, try_lock};
+
+pub use self::durable::Leader;
 
 /// How a tenant's storage works.
 #[derive(Debug, Clone)]
@@ -163,8 +166,18 @@ impl Tsdb {
     /// meanwhile.
     pub fn appender(&self) -> Result<Appender<'_>, Error> {
         self.wal.check()?;
-        let newest_ms = now_ms().saturating_add(self.options.future_window_ms);
-        Ok(Appender::new(lock(&self.head)?, &self.wal, newest_ms))
+        Ok(Appender::new(lock(&self.head)?, &self.wal, self.newest_ms()))
+    }
+
+    /// The same as [`Self::appender`] for callers that must not block: `None` while another holds the lock.
+    pub fn try_appender(&self) -> Result<Option<Appender<'_>>, Error> {
+        self.wal.check()?;
+        Ok(try_lock(&self.head)?.map(|head| Appender::new(head, &self.wal, self.newest_ms())))
+    }
+
+    /// The newest time that a sample may have now.
+    fn newest_ms(&self) -> i64 {
+        now_ms().saturating_add(self.options.future_window_ms)
     }
 
     /// Bounds new series from now on.

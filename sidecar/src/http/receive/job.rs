@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use ringside_proto::Protocol;
 use ringside_proto::limits::ContentLimits;
 use ringside_proto::ringside::Reason;
-use ringside_tsdb::Tsdb;
+use ringside_tsdb::{Position, Tsdb};
 
 use crate::append::{self, Checked, Outcome, Totals};
 use crate::cardinality::Cardinalities;
@@ -60,12 +60,30 @@ impl Job {
         if totals.series == 0 {
             return Ok((totals, Outcome::default()));
         }
-        let mut outcome = append::append(body, tsdb)?;
+        let outcome = append::append(body, tsdb)?;
+        Ok((totals, self.explained(outcome, tsdb)))
+    }
+
+    /// The same on the async runtime; see [`append::append_now`].
+    pub(super) fn append_now(
+        &self,
+        body: Checked<'_>,
+        tsdb: &Tsdb,
+    ) -> Result<Option<(Totals, Outcome, Option<Position>)>, WriteError> {
+        let totals = body.totals;
+        if totals.series == 0 {
+            return Ok(Some((totals, Outcome::default(), None)));
+        }
+        let appended = append::append_now(body, tsdb)?;
+        Ok(appended.map(|(outcome, position)| (totals, self.explained(outcome, tsdb), Some(position))))
+    }
+
+    fn explained(&self, mut outcome: Outcome, tsdb: &Tsdb) -> Outcome {
         if outcome.worst == Some(Reason::Limit) {
             let hint = self.where_series_are(tsdb);
             outcome.first.get_or_insert_default().push_str(&hint);
         }
-        Ok((totals, outcome))
+        outcome
     }
 
     /// For whoever has too many series: how many, and the metric that has most of them.

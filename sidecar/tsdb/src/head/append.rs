@@ -69,6 +69,11 @@ impl Pending<'_> {
     pub fn wait(self) -> Result<(), Error> {
         self.wal.wait(self.position)
     }
+
+    /// What to wait for in [`crate::Tsdb::durable`] instead.
+    pub fn position(self) -> Position {
+        self.position
+    }
 }
 
 impl<'a> Appender<'a> {

@@ -23,8 +23,8 @@ pub(crate) use segment::write_segments;
 #[cfg(any(test, feature = "judge"))]
 pub(crate) use verify::count;
 pub use verify::{WalSummary, verify_wal};
-pub use writer::WalSync;
-pub(crate) use writer::{NextSegments, Position, Wal};
+pub(crate) use writer::{NextSegments, Wal};
+pub use writer::{Position, WalSync};
 
 #[cfg(test)]
 mod tests;

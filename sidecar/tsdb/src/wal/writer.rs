@@ -6,11 +6,13 @@
 //!
 //! Records are queued while the head is locked, so their order is the order in which the head took them. A
 //! waiting request becomes the leader when nobody is, takes the whole queue, writes and syncs it with no lock
-//! held that an append needs, and wakes the others. A failed write or sync is final: what reached the device is
-//! unknown, so the log stops acknowledging until it is opened again.
+//! held that an append needs, and wakes the others. Who waits without a thread of its own has a waker here, and
+//! the leader's work is done wherever its caller may block. A failed write or sync is final: what reached the device
+//! is unknown, so the log stops acknowledging until it is opened again.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::segment::SegmentWriter;
@@ -39,9 +41,9 @@ pub(crate) struct NextSegments {
     pub(crate) wbl: u64,
 }
 
-/// A point in the logs: everything queued before it.
+/// A point in the logs of a tenant: everything queued before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Position(u64);
+pub struct Position(u64);
 
 /// The logs of one tenant.
 #[derive(Debug)]
@@ -76,6 +78,10 @@ struct Queue {
     queued: u64,
     written: u64,
     leading: bool,
+    /// Threads that wait for the leader to be done.
+    blocked: usize,
+    /// Those who wait without a thread.
+    wakers: Vec<Waker>,
     closed: bool,
     failed: Option<Arc<Error>>,
     has_wbl: bool,
@@ -208,14 +214,51 @@ impl Wal {
                 return Ok(());
             }
             if queue.leading {
-                queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue = self.block(queue);
                 continue;
             }
-            queue = self.lead(queue, |segments| match self.sync {
-                WalSync::Group => segments.sync(),
-                WalSync::Interval(_) | WalSync::None => segments.flush(),
-            })?;
+            queue = self.lead(queue, |segments| segments.commit(self.sync))?;
         }
+    }
+
+    /// The same as [`Self::wait`] without blocking: until it is ready, `cx` is woken whenever that may have changed.
+    /// Sets `claimed` where nobody leads: the caller sees to it that [`Self::lead_claimed`] or [`Self::resign`] is
+    /// called, without which nobody gets on.
+    pub(crate) fn poll(
+        &self,
+        position: Position,
+        cx: &mut Context<'_>,
+        claimed: &mut bool,
+    ) -> Poll<Result<(), Error>> {
+        let mut queue = self.lock();
+        if let Some(e) = &queue.failed {
+            return Poll::Ready(Err(Error::Poisoned(Arc::clone(e))));
+        }
+        if queue.written >= position.0 {
+            return Poll::Ready(Ok(()));
+        }
+        // Threads go first: they wait to do more than this.
+        *claimed = !queue.leading && queue.blocked == 0;
+        queue.leading |= *claimed;
+        queue.wakers.push(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Does what a claim stands for; blocks. Whoever waits learns of an error.
+    pub(crate) fn lead_claimed(&self) {
+        drop(self.lead(self.lock(), |segments| segments.commit(self.sync)));
+    }
+
+    /// Gives a claim back.
+    pub(crate) fn resign(&self) {
+        let mut queue = self.lock();
+        queue.leading = false;
+        self.wake(&mut queue);
+    }
+
+    /// Everything queued so far.
+    pub(crate) fn queued(&self) -> Position {
+        Position(self.lock().queued)
     }
 
     /// Writes and syncs everything queued so far, whatever [`WalSync`] says.
@@ -253,10 +296,27 @@ impl Wal {
     fn exclusive(&self, then: impl FnOnce(&mut Segments) -> Result<(), Error>) -> Result<(), Error> {
         let mut queue = self.lock();
         while queue.leading {
-            queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self.block(queue);
         }
         queue.check()?;
         self.lead(queue, then).map(drop)
+    }
+
+    /// Waits until the leader is done.
+    fn block<'a>(&self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        queue.blocked += 1;
+        let mut queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        queue.blocked -= 1;
+        if !queue.leading && queue.blocked == 0 {
+            // Nobody may lead for them if this thread finds nothing to do.
+            self.wake(&mut queue);
+        }
+        queue
+    }
+
+    fn wake(&self, queue: &mut Queue) {
+        self.turn.notify_all();
+        queue.wakers.drain(..).for_each(Waker::wake);
     }
 
     /// Takes the queue, writes it without holding the lock, runs `then` on the segment, and wakes everyone.
@@ -293,7 +353,7 @@ impl Wal {
             Ok(()) => queue.written = target,
             Err(e) => queue.failed = Some(Arc::new(e.clone())),
         }
-        self.turn.notify_all();
+        self.wake(&mut queue);
         result.map(|()| queue)
     }
 
@@ -345,7 +405,11 @@ impl Segments {
         }
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
+    /// Makes what was written as durable as `sync` says.
+    fn commit(&mut self, sync: WalSync) -> Result<(), Error> {
+        if sync == WalSync::Group {
+            return self.sync();
+        }
         self.wal.flush()?;
         self.wbl.as_mut().map_or(Ok(()), SegmentWriter::flush)
     }
