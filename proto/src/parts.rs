@@ -8,6 +8,9 @@ use crate::labels::{LABELS, Label};
 use crate::remote_write::{EXEMPLARS, HISTOGRAMS, SAMPLES, SERIES_KNOWN, Sample, SampleIter, TimeSeries};
 use crate::wire::{Cursor, WireError};
 
+/// Tag and length of a sample of usual size.
+const USUAL_SAMPLE: [u8; 2] = [SAMPLES as u8, 16];
+
 /// What a time series consists of.
 #[derive(Debug, Clone)]
 pub struct Parts<'a> {
@@ -46,7 +49,7 @@ impl<'a> TimeSeries<'a> {
     /// The first fault of the framing.
     #[inline]
     pub fn parts(&self) -> Result<Parts<'a>, WireError> {
-        self.take_apart::<false>()
+        self.take_apart::<false>(0)
     }
 
     /// Takes the series apart and reads every label and every sample on the way, so that
@@ -56,13 +59,32 @@ impl<'a> TimeSeries<'a> {
     /// The first fault, in the order of the body.
     #[inline]
     pub fn checked_parts(&self) -> Result<Parts<'a>, WireError> {
-        self.take_apart::<true>()
+        self.take_apart::<true>(0)
+    }
+
+    /// The same as [`checked_parts`](Self::checked_parts) for a series whose first `known` bytes are whole labels that
+    /// need not be read again.
+    ///
+    /// # Errors
+    /// The first fault after these bytes.
+    #[inline]
+    pub fn checked_parts_after(&self, known: usize) -> Result<Parts<'a>, WireError> {
+        self.take_apart::<true>(known)
+    }
+
+    /// The first `labels` bytes and the sample after them, where that is all of the series, written as nearly every
+    /// sender does. `None` for any other, which is not looked at further.
+    #[inline]
+    pub fn usual_after(&self, labels: usize) -> Option<(&'a [u8], Sample)> {
+        let (labels, rest) = self.body().split_at_checked(labels)?;
+        let (value, timestamp) = Cursor::new(rest.strip_prefix(&USUAL_SAMPLE)?, 0).usual_sample()?;
+        Some((labels, Sample { value: f64::from_bits(value), timestamp }))
     }
 
     #[inline]
-    fn take_apart<const CHECK: bool>(&self) -> Result<Parts<'a>, WireError> {
+    fn take_apart<const CHECK: bool>(&self, known: usize) -> Result<Parts<'a>, WireError> {
         let start = self.cursor();
-        let mut cursor = start;
+        let mut cursor = start.after(known);
         // Nearly every sender puts the labels first.
         while cursor.take_short_tag(LABELS) {
             let label = cursor.nested()?;
@@ -129,6 +151,47 @@ mod tests {
                 assert_eq!(parts.samples, 1);
                 assert_eq!(parts.samples().map(|sample| sample.unwrap().timestamp).collect::<Vec<_>>(), [7]);
             }
+        }
+    }
+
+    #[test]
+    fn known_labels_are_passed_over() {
+        let label = [0x0a, 2, 0x0a, 0];
+        let sample = [0x12, 2, 0x10, 7];
+        for (fields, known) in [
+            (vec![&label[..], &sample], 4),
+            (vec![&label[..], &label, &sample], 4),
+            (vec![&label[..], &sample, &label], 4),
+            (vec![&label[..]], 4),
+            (vec![&label[..]], 9),
+        ] {
+            let series = fields.concat();
+            let body = [&[0x0a, series.len() as u8][..], &series].concat();
+            let series = time_series(&body).next().unwrap().unwrap();
+            let (parts, whole) =
+                (series.checked_parts_after(known).unwrap(), series.checked_parts().unwrap());
+            assert_eq!((parts.label_bytes, parts.samples), (whole.label_bytes, whole.samples));
+        }
+    }
+
+    #[test]
+    fn the_usual_form_is_nothing_but_labels_and_a_sample() {
+        let label = [0x0a, 2, 0x0a, 0];
+        let t = 1_700_000_000_000u64;
+        let varint: Vec<u8> = (0..6).map(|i| (t >> (7 * i)) as u8 | if i < 5 { 0x80 } else { 0 }).collect();
+        let sample = [&[0x12, 16, 0x09][..], &1.5f64.to_le_bytes(), &[0x10], &varint].concat();
+        let usual = |fields: &[&[u8]]| {
+            let series = fields.concat();
+            let body = [&[0x0a, series.len() as u8][..], &series].concat();
+            let series = time_series(&body).next().unwrap().unwrap();
+            series.usual_after(4).map(|(labels, sample)| (labels.to_vec(), sample))
+        };
+        let (labels, read) = usual(&[&label, &sample]).unwrap();
+        assert_eq!((labels.as_slice(), read.value, read.timestamp), (&label[..], 1.5, t as i64));
+        for other in
+            [&[&label[..], &label, &sample][..], &[&label, &sample, &sample], &[&label, &sample[..17]]]
+        {
+            assert!(usual(other).is_none());
         }
     }
 

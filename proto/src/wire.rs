@@ -92,6 +92,12 @@ impl<'a> Cursor<'a> {
         self.end - self.rest.len()
     }
 
+    /// The place so many bytes further on, or the end.
+    #[inline]
+    pub(crate) fn after(&self, bytes: usize) -> Self {
+        Self { rest: self.rest.get(bytes..).unwrap_or_default(), end: self.end }
+    }
+
     /// The bytes between this place and a `later` one in the same message.
     #[inline]
     pub(crate) fn until(&self, later: &Self) -> &'a [u8] {

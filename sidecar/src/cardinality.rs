@@ -86,12 +86,7 @@ mod tests {
         let samples = vec![Sample { value: 1.0, timestamp: 1 }];
         let series = TimeSeries { labels, samples, ..TimeSeries::default() };
         let body = WriteRequest { timeseries: vec![series], metadata: Vec::new() }.encode_to_vec();
-        assert!(
-            crate::append::append(crate::append::check(&body, ringside_proto::Protocol::V1).unwrap(), tsdb)
-                .unwrap()
-                .refused
-                .is_empty()
-        );
+        assert!(crate::append::store(&body, tsdb).unwrap().refused.is_empty());
     }
 
     #[test]

@@ -28,7 +28,7 @@ fn filled(dir: &std::path::Path, hours: i64, retention_ms: i64) -> Arc<Tsdb> {
     let labels = vec![Label { name: "__name__".to_owned(), value: "m".to_owned() }];
     let series = TimeSeries { labels, samples, ..TimeSeries::default() };
     let body = WriteRequest { timeseries: vec![series], metadata: Vec::new() }.encode_to_vec();
-    assert!(append::append(append::check(&body, Protocol::V1).unwrap(), &tsdb).unwrap().refused.is_empty());
+    assert!(append::store(&body, &tsdb).unwrap().refused.is_empty());
     Arc::new(tsdb)
 }
 
@@ -111,9 +111,7 @@ async fn a_failed_storage_is_opened_anew() {
         let series = TimeSeries { labels, samples, ..TimeSeries::default() };
         WriteRequest { timeseries: vec![series], metadata: Vec::new() }.encode_to_vec()
     };
-    assert!(
-        (0..200).any(|t| append::append(append::check(&noise(t), Protocol::V1).unwrap(), &broken).is_err())
-    );
+    assert!((0..200).any(|t| append::store(&noise(t), &broken).is_err()));
     std::fs::remove_dir(&obstacle).unwrap();
 
     let flush =
@@ -126,12 +124,7 @@ async fn a_failed_storage_is_opened_anew() {
             _ => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
         }
     };
-    assert!(
-        append::append(append::check(&noise(1000), Protocol::V1).unwrap(), &mended)
-            .unwrap()
-            .refused
-            .is_empty()
-    );
+    assert!(append::store(&noise(1000), &mended).unwrap().refused.is_empty());
     stop.cancel();
     running.await.unwrap();
     tenants.close().await;

@@ -12,7 +12,7 @@ use ringside_tsdb::{Appender, Refusal, Scan, SeriesRef, Value, display_series};
 use super::outcome::{Outcome, explain, reason_of};
 use crate::histograms;
 
-const SAMPLE: Contents = Contents { samples: 1, histograms: 0, exemplars: 0 };
+pub(super) const SAMPLE: Contents = Contents { samples: 1, histograms: 0, exemplars: 0 };
 const HISTOGRAM: Contents = Contents { samples: 0, histograms: 1, exemplars: 0 };
 const EXEMPLAR: Contents = Contents { samples: 0, histograms: 0, exemplars: 1 };
 
@@ -141,7 +141,7 @@ impl<'k> Writer<'_, '_, 'k> {
     }
 
     #[inline]
-    fn known(
+    pub(super) fn known(
         &mut self,
         index: u32,
         labels: &[u8],

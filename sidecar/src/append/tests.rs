@@ -25,7 +25,7 @@ fn body(series: Vec<Series>) -> Vec<u8> {
     WriteRequest { timeseries: series, metadata: Vec::new() }.encode_to_vec()
 }
 
-fn check_v1(body: &[u8]) -> Result<Checked<'_>, WriteError> {
+fn check_v1(body: &[u8]) -> Result<Totals, WriteError> {
     check(body, Protocol::V1)
 }
 
@@ -44,7 +44,7 @@ fn stores_and_takes_a_retry() {
     let (_dir, tsdb) = tsdb();
     let body = body(vec![series("a", &[(1000, 1.0), (2000, f64::NAN)]), series("b", &[(1000, -0.0)])]);
     for _ in 0..2 {
-        assert_eq!(append(check_v1(&body).unwrap(), &tsdb).unwrap(), Outcome::default());
+        assert_eq!(store(&body, &tsdb).unwrap(), Outcome::default());
     }
     let stats = tsdb.stats();
     assert_eq!((stats.series, stats.counters.samples_appended), (2, 3));
@@ -53,8 +53,7 @@ fn stores_and_takes_a_retry() {
 #[test]
 fn refusals_are_by_series_and_the_rest_is_stored() {
     let (_dir, tsdb) = tsdb();
-    append(check_v1(&body(vec![series("a", &[(5000, 1.0)]), series("b", &[(5000, 1.0)])])).unwrap(), &tsdb)
-        .unwrap();
+    store(&body(vec![series("a", &[(5000, 1.0)]), series("b", &[(5000, 1.0)])]), &tsdb).unwrap();
     let mut invalid = series("c", &[(5000, 1.0)]);
     invalid.labels[1].name = "__name__".to_owned();
     let mut histogram = series("d", &[(5000, 1.0)]);
@@ -68,7 +67,7 @@ fn refusals_are_by_series_and_the_rest_is_stored() {
         Series { labels: Vec::new(), ..series("", &[(5000, 1.0)]) },
         Series::default(),
     ];
-    let outcome = append(check_v1(&body(request)).unwrap(), &tsdb).unwrap();
+    let outcome = store(&body(request), &tsdb).unwrap();
     assert_eq!(
         reasons(&outcome),
         [
@@ -106,10 +105,10 @@ fn every_kind_of_sample() {
     let long = Label { name: "trace".to_owned(), value: "x".repeat(200) };
     bad.exemplars = vec![Exemplar { labels: vec![long], value: 1.0, timestamp: 1000 }];
     let body = body(vec![all, bad]);
-    let contents = check_v1(&body).unwrap().totals.contents;
+    let contents = check_v1(&body).unwrap().contents;
     assert_eq!(contents, Contents { samples: 3, histograms: 2, exemplars: 2 });
     for _ in 0..2 {
-        let outcome = append(check_v1(&body).unwrap(), &tsdb).unwrap();
+        let outcome = store(&body, &tsdb).unwrap();
         assert_eq!(reasons(&outcome), [(1, Reason::Invalid)]);
         assert_eq!(outcome.missing, Contents { samples: 0, histograms: 0, exemplars: 1 });
     }
@@ -121,7 +120,7 @@ fn every_kind_of_sample() {
 #[test]
 fn labels_between_other_fields_name_the_same_series() {
     let (_dir, tsdb) = tsdb();
-    append(check_v1(&body(vec![series("a", &[(1000, 1.0)])])).unwrap(), &tsdb).unwrap();
+    store(&body(vec![series("a", &[(1000, 1.0)])]), &tsdb).unwrap();
     let all = series("a", &[(2000, 2.0)]);
     let part = |labels: &[Label], samples: Vec<Sample>| {
         Series { labels: labels.to_vec(), samples, ..Series::default() }.encode_to_vec()
@@ -130,8 +129,8 @@ fn labels_between_other_fields_name_the_same_series() {
     let message = [part(&all.labels[..1], all.samples.clone()), part(&all.labels[1..], Vec::new())].concat();
     let mut body = vec![0x0a, u8::try_from(message.len()).unwrap()];
     body.extend_from_slice(&message);
-    assert_eq!(check_v1(&body).unwrap().totals.contents.samples, 1);
-    assert_eq!(append(check_v1(&body).unwrap(), &tsdb).unwrap(), Outcome::default());
+    assert_eq!(check_v1(&body).unwrap().contents.samples, 1);
+    assert_eq!(store(&body, &tsdb).unwrap(), Outcome::default());
     let stats = tsdb.stats();
     assert_eq!((stats.series, stats.counters.samples_appended), (1, 2));
 }
@@ -146,12 +145,12 @@ fn contents_are_counted_and_nothing_is_created_without_samples() {
     let body =
         WriteRequest { timeseries: vec![only_exemplars, series("b", &[(1, 1.0)])], metadata: vec![metadata] }
             .encode_to_vec();
-    let totals = check_v1(&body).unwrap().totals;
+    let totals = check_v1(&body).unwrap();
     let contents = Contents { samples: 1, histograms: 0, exemplars: 1 };
     assert_eq!(totals, Totals { series: 2, contents, other_bytes: metadata_bytes });
-    assert_eq!(append(check_v1(&body).unwrap(), &tsdb).unwrap(), Outcome::default());
+    assert_eq!(store(&body, &tsdb).unwrap(), Outcome::default());
     assert_eq!(tsdb.stats().series, 1);
-    assert_eq!(check_v1(&[]).unwrap().totals, Totals::default());
+    assert_eq!(check_v1(&[]).unwrap(), Totals::default());
 }
 
 /// Cut anywhere, a body is either refused by the check or a whole prefix of its series.
@@ -184,7 +183,7 @@ fn long_messages_are_cut() {
 fn a_flood_of_refusals_is_counted_and_not_listed() {
     let (_dir, tsdb) = tsdb();
     let series = REFUSED_LISTED_MAX + 7;
-    let outcome = append(check_v1(&[0x0a, 0x00].repeat(series)).unwrap(), &tsdb).unwrap();
+    let outcome = store(&[0x0a, 0x00].repeat(series), &tsdb).unwrap();
     assert_eq!((outcome.refused_count, outcome.refused.len()), (series as u64, REFUSED_LISTED_MAX));
     assert_eq!(outcome.worst, Some(Reason::Invalid));
 }

@@ -166,18 +166,17 @@ impl Receive {
     ) -> Result<(Totals, Outcome), WriteError> {
         if decoded_bytes <= DECODED_HERE_BYTES_MAX {
             let decoded = job.decompress(&body)?;
-            if let Some((totals, outcome, position)) = job.append_now(job.check(&decoded)?, &tsdb)? {
+            if let Some((totals, outcome, position)) = job.append_now(&decoded, &tsdb)? {
                 drop((decoded, body));
-                if let Some(position) = position {
-                    tsdb.durable(position, |leader| commit::spawn(leader, &self.appends)).await?;
-                }
+                tsdb.durable(position, |leader| commit::spawn(leader, &self.appends)).await?;
                 return Ok((totals, outcome));
             }
+            return self.on_blocking_pool(move || job.append(&decoded, &tsdb)).await;
         }
         self.on_blocking_pool(move || {
             let decoded = job.decompress(&body)?;
             drop(body);
-            job.append(job.check(&decoded)?, &tsdb)
+            job.append(&decoded, &tsdb)
         })
         .await
     }
@@ -186,7 +185,7 @@ impl Receive {
     async fn decode_create_append(&self, body: Bytes, job: Job) -> Result<(Totals, Outcome), WriteError> {
         let decode = move || {
             let decoded = job.decompress(&body)?;
-            let totals = job.check(&decoded)?.totals;
+            let totals = job.check(&decoded)?;
             Ok((decoded, totals, job))
         };
         let (decoded, totals, job) = self.on_blocking_pool(decode).await?;
@@ -194,7 +193,7 @@ impl Receive {
             return Ok((totals, Outcome::default()));
         }
         let tsdb = self.tenants.create(&job.tenant).await?;
-        self.on_blocking_pool(move || job.append(job.check(&decoded)?, &tsdb)).await
+        self.on_blocking_pool(move || job.append(&decoded, &tsdb)).await
     }
 
     async fn on_blocking_pool<T: Send + 'static>(

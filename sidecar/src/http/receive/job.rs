@@ -8,7 +8,7 @@ use ringside_proto::limits::ContentLimits;
 use ringside_proto::ringside::Reason;
 use ringside_tsdb::{Position, Tsdb};
 
-use crate::append::{self, Checked, Outcome, Totals};
+use crate::append::{self, Outcome, Totals};
 use crate::cardinality::Cardinalities;
 use crate::error::WriteError;
 use crate::limits::{Limits, RequestLimit, Reservation, TenantLimits};
@@ -38,11 +38,16 @@ impl Job {
         self.buffers.decompress(body)
     }
 
-    /// Judges a decompressed body. The second time, after its tenant was created, finds nothing new.
-    pub(super) fn check<'b>(&self, decoded: &'b Decoded) -> Result<Checked<'b>, WriteError> {
-        let mut checked = append::check(decoded, self.protocol)?;
-        checked.limits = self.handed;
-        let Totals { series, contents, .. } = checked.totals;
+    /// What a decompressed body holds, where it may be stored.
+    pub(super) fn check(&self, decoded: &Decoded) -> Result<Totals, WriteError> {
+        let totals = append::check(decoded, self.protocol)?;
+        self.judge(totals)?;
+        Ok(totals)
+    }
+
+    /// Holds a well-formed body against the tenant's limits; those that are left refuse single series.
+    fn judge(&self, totals: Totals) -> Result<ContentLimits, WriteError> {
+        let Totals { series, contents, .. } = totals;
         let (series, samples) = (u64::from(series), contents.samples.saturating_add(contents.histograms));
         for (limit, got, max) in [
             (RequestLimit::Series, series, self.tenant_limits.series_max),
@@ -51,31 +56,23 @@ impl Job {
         ] {
             self.limits.check(&self.tenant, limit, got, max)?;
         }
-        Ok(checked)
+        Ok(self.handed)
     }
 
-    /// Appends what [`check`](Self::check) passed.
-    pub(super) fn append(&self, body: Checked<'_>, tsdb: &Tsdb) -> Result<(Totals, Outcome), WriteError> {
-        let totals = body.totals;
-        if totals.series == 0 {
-            return Ok((totals, Outcome::default()));
-        }
-        let outcome = append::append(body, tsdb)?;
+    /// Checks and appends a decompressed body; see [`append::append`].
+    pub(super) fn append(&self, decoded: &Decoded, tsdb: &Tsdb) -> Result<(Totals, Outcome), WriteError> {
+        let (totals, outcome) = append::append(decoded, self.protocol, tsdb, |totals| self.judge(totals))?;
         Ok((totals, self.explained(outcome, tsdb)))
     }
 
     /// The same on the async runtime; see [`append::append_now`].
     pub(super) fn append_now(
         &self,
-        body: Checked<'_>,
+        decoded: &Decoded,
         tsdb: &Tsdb,
-    ) -> Result<Option<(Totals, Outcome, Option<Position>)>, WriteError> {
-        let totals = body.totals;
-        if totals.series == 0 {
-            return Ok(Some((totals, Outcome::default(), None)));
-        }
-        let appended = append::append_now(body, tsdb)?;
-        Ok(appended.map(|(outcome, position)| (totals, self.explained(outcome, tsdb), Some(position))))
+    ) -> Result<Option<(Totals, Outcome, Position)>, WriteError> {
+        let appended = append::append_now(decoded, self.protocol, tsdb, |totals| self.judge(totals))?;
+        Ok(appended.map(|(totals, outcome, position)| (totals, self.explained(outcome, tsdb), position)))
     }
 
     fn explained(&self, mut outcome: Outcome, tsdb: &Tsdb) -> Outcome {

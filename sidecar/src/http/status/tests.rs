@@ -32,12 +32,7 @@ async fn serve(router: fn(Arc<TsdbStatus>) -> Router) -> (String, tempfile::Temp
         ..TimeSeries::default()
     });
     let body = WriteRequest { timeseries: series.into(), metadata: Vec::new() }.encode_to_vec();
-    assert!(
-        crate::append::append(crate::append::check(&body, ringside_proto::Protocol::V1).unwrap(), &acme)
-            .unwrap()
-            .refused
-            .is_empty()
-    );
+    assert!(crate::append::store(&body, &acme).unwrap().refused.is_empty());
     let status = TsdbStatus {
         tenants,
         cardinalities: Arc::default(),

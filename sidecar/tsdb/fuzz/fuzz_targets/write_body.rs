@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ringside_proto::Protocol;
+use ringside_proto::limits::ContentLimits;
 use ringside_tsdb::fs::faults::FaultFs;
 use ringside_tsdb::{Options, Tsdb, judge};
 
@@ -63,17 +64,17 @@ fn open() -> Tsdb {
 }
 
 fn write(body: &[u8], protocol: Protocol, tsdb: &Tsdb) {
-    let Ok(checked) = append::check(body, protocol) else { return };
-    let totals = checked.totals;
+    let Ok(totals) = append::check(body, protocol) else { return };
     let before = tsdb.stats().counters;
-    let outcome = append::append(checked, tsdb).expect("what was checked is stored or refused by name");
+    let store = || append::append(body, protocol, tsdb, |_| Ok(ContentLimits::default()));
+    let (again, outcome) = store().expect("what was checked is stored or refused by name");
+    assert_eq!(again, totals);
     let after = tsdb.stats().counters;
     assert!(outcome.refused_count <= u64::from(totals.series));
     let stored = (after.samples_appended - before.samples_appended) + (after.duplicates - before.duplicates);
     let (sent, missing) = (totals.contents, outcome.missing);
     assert_eq!(stored + missing.samples + missing.histograms, sent.samples + sent.histograms, "{outcome:?}");
-    let again = append::append(append::check(body, protocol).expect("it was checked"), tsdb);
-    assert!(again.is_ok_and(|again| again.missing.samples <= missing.samples));
+    assert!(store().is_ok_and(|(_, again)| again.missing.samples <= missing.samples));
     let retried = tsdb.stats().counters;
     assert_eq!(retried.samples_appended, after.samples_appended, "a retry stores nothing anew");
 }

@@ -12,11 +12,12 @@ use crate::histogram::{FloatHistogram, Histogram};
 use crate::sample::{Value, is_stale};
 use crate::wal::{Position, Wal};
 
-/// A series found by [`Appender::series`]. Good until the next call of that function.
+/// A series that an appender knows. One that [`Appender::series`] or [`Appender::new_series`] gave is good until the
+/// next call of either, any other one as long as the appender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SeriesRef(pub(super) u32);
 
-/// What [`Appender::series_in`] learned from the series before: senders repeat their series in the same order, and
+/// What [`Appender::next_in`] knows of the series before: senders repeat their series in the same order, and
 /// neighbours share most of their labels. For one appender; another one does not know it and starts anew.
 #[derive(Debug, Default)]
 pub struct Scan<'k> {
@@ -93,7 +94,7 @@ impl<'a> Appender<'a> {
         let hash = self.head.hasher.hash(label_bytes);
         match self.head.find(hash, label_bytes) {
             Some(slot) => Ok(SeriesRef(slot)),
-            None => self.resolve(label_bytes),
+            None => self.new_series(label_bytes),
         }
     }
 
@@ -104,29 +105,53 @@ impl<'a> Appender<'a> {
         scan: &mut Scan<'k>,
         label_bytes: &'k [u8],
     ) -> Result<SeriesRef, Refusal> {
-        let head = &*self.head;
-        let previous = scan.previous.take().filter(|_| scan.appender == self.number);
-        if let Some((slot, key)) = previous
-            && let Some(series) = head.series.get(slot as usize)
-            && head.is_in(series.next, label_bytes, series, key)
+        if let Some((series, len)) = self.next_in(scan, label_bytes)
+            && len == label_bytes.len()
         {
-            scan.previous = Some((series.next, label_bytes));
-            return Ok(SeriesRef(series.next));
+            self.pass(scan, series, label_bytes);
+            return Ok(series);
         }
-        let hash = head.hasher.hash(label_bytes);
-        let Some(found) = head.find(hash, label_bytes) else { return self.resolve(label_bytes) };
+        match self.known_in(scan, label_bytes) {
+            Some(series) => Ok(series),
+            None => self.new_series(label_bytes),
+        }
+    }
+
+    /// The series that came after the one before, if `message` begins with its labels, and their length in bytes. The
+    /// message is that series' unless more labels follow; [`Self::pass`] takes it as that.
+    #[inline]
+    pub fn next_in(&self, scan: &Scan<'_>, message: &[u8]) -> Option<(SeriesRef, usize)> {
+        let (slot, key) = scan.previous.filter(|_| scan.appender == self.number)?;
+        let previous = self.head.series.get(slot as usize)?;
+        let rest = self.head.strip(previous.next, message, previous, key)?;
+        Some((SeriesRef(previous.next), message.len() - rest.len()))
+    }
+
+    /// Goes on from a series that [`Self::next_in`] gave, with these labels.
+    #[inline]
+    pub fn pass<'k>(&self, scan: &mut Scan<'k>, series: SeriesRef, label_bytes: &'k [u8]) {
+        *scan = Scan { appender: self.number, previous: Some((series.0, label_bytes)) };
+    }
+
+    /// The series with these labels in their canonical encoding, if it exists, by their hash; the next request finds it
+    /// by [`Self::next_in`].
+    #[inline]
+    pub fn known_in<'k>(&mut self, scan: &mut Scan<'k>, label_bytes: &'k [u8]) -> Option<SeriesRef> {
+        let previous = scan.previous.take().filter(|_| scan.appender == self.number);
+        let found = self.head.find(self.head.hasher.hash(label_bytes), label_bytes)?;
         if let Some((slot, _)) = previous
             && let Some(series) = self.head.series.get_mut(slot as usize)
         {
             series.next = found;
         }
-        *scan = Scan { appender: self.number, previous: Some((found, label_bytes)) };
-        Ok(SeriesRef(found))
+        self.pass(scan, SeriesRef(found), label_bytes);
+        Some(SeriesRef(found))
     }
 
-    /// Decodes the labels, and looks again by their canonical encoding.
+    /// The same as [`Self::series`] for labels that are not known as they stand: decodes them, and looks again by their
+    /// canonical encoding.
     #[cold]
-    fn resolve(&mut self, label_bytes: &[u8]) -> Result<SeriesRef, Refusal> {
+    pub fn new_series(&mut self, label_bytes: &[u8]) -> Result<SeriesRef, Refusal> {
         let labels = series_key::parse(label_bytes)?;
         let fresh = &mut self.fresh;
         fresh.key.clear();

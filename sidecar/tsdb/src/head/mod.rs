@@ -241,15 +241,19 @@ impl Head {
         references
     }
 
-    /// Whether a slot has the series with this key, which came after the series in slot `previous`, whose canonical
-    /// key is `previous_key`.
+    /// What follows in `bytes` after the canonical key of the series in a slot, which came after the series `previous`,
+    /// whose canonical key is `previous_key`. `None` where `bytes` do not begin with it.
     #[inline]
-    fn is_in(&self, slot: u32, key: &[u8], previous: &Series, previous_key: &[u8]) -> bool {
-        self.series.get(slot as usize).is_some_and(|series| {
-            let text = |symbol| self.symbols.text(symbol);
-            series.reference != 0
-                && series_key::matches_beside(key, &series.labels, previous_key, &previous.labels, text)
-        })
+    fn strip<'b>(
+        &self,
+        slot: u32,
+        bytes: &'b [u8],
+        previous: &Series,
+        previous_key: &[u8],
+    ) -> Option<&'b [u8]> {
+        let series = self.series.get(slot as usize).filter(|series| series.reference != 0)?;
+        let text = |symbol| self.symbols.text(symbol);
+        series_key::strip_beside(bytes, &series.labels, previous_key, &previous.labels, text)
     }
 
     #[inline]

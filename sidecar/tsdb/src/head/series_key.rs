@@ -46,14 +46,17 @@ pub(super) fn fields(key: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 /// True if `key` is the canonical key of `labels`.
 #[inline]
 pub(super) fn matches<'a>(key: &[u8], labels: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> bool {
-    let mut rest = key;
+    strip(key, labels).is_some_and(<[u8]>::is_empty)
+}
+
+/// What follows the canonical key of `labels`; `None` where `bytes` do not begin with it.
+#[inline]
+fn strip<'b, 'a>(bytes: &'b [u8], labels: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Option<&'b [u8]> {
+    let mut rest = bytes;
     for (name, value) in labels {
-        match strip_label(rest, name, value) {
-            Some(tail) => rest = tail,
-            None => return false,
-        }
+        rest = strip_label(rest, name, value)?;
     }
-    rest.is_empty()
+    Some(rest)
 }
 
 /// Strips the canonical field of one label.
@@ -64,45 +67,43 @@ fn strip_label<'k>(key: &'k [u8], name: &[u8], value: &[u8]) -> Option<&'k [u8]>
     strip_length(rest, VALUE, value.len())?.strip_prefix(value)
 }
 
-/// The same as [`matches()`], quicker where many labels equal those of `previous`, whose canonical key is
-/// `previous_key`: what two series share, they share in both forms, so that one comparison of bytes serves a run of
-/// labels. `text` gives a symbol's string.
+/// The same as [`strip`], quicker where many labels equal those of `previous`, whose canonical key is `previous_key`:
+/// what two series share, they share in both forms, so that one comparison of bytes serves a run of labels. `text`
+/// gives a symbol's string.
 #[inline]
-pub(super) fn matches_beside<'a>(
-    key: &[u8],
+pub(super) fn strip_beside<'b, 'a>(
+    bytes: &'b [u8],
     labels: &[(u32, u32)],
     previous_key: &[u8],
     previous: &[(u32, u32)],
     text: impl Fn(u32) -> &'a [u8],
-) -> bool {
+) -> Option<&'b [u8]> {
+    let slowly = || strip(bytes, labels.iter().map(|&(name, value)| (text(name), text(value))));
     if labels.len() != previous.len() {
-        return matches(key, labels.iter().map(|&(name, value)| (text(name), text(value))));
+        return slowly();
     }
-    let (mut rest, mut before) = (key, previous_key);
+    let (mut rest, mut before) = (bytes, previous_key);
     let mut run = 0;
     for (label, previous_label) in labels.iter().zip(previous) {
         let len = match before.get(run..) {
             Some(&[LABEL, len @ ..0x80, ..]) => 2 + usize::from(len),
             Some(&[LABEL, low, high @ ..0x80, ..]) => 3 + (usize::from(low & 0x7f) | usize::from(high) << 7),
-            _ => return matches(key, labels.iter().map(|&(name, value)| (text(name), text(value)))),
+            _ => return slowly(),
         };
         if label == previous_label {
             run += len;
             continue;
         }
-        let (Some((shared, tail)), Some((expected, skipped))) =
-            (rest.split_at_checked(run), before.split_at_checked(run))
-        else {
-            return false;
-        };
-        let (true, Some(tail)) = (shared == expected, strip_label(tail, text(label.0), text(label.1))) else {
-            return false;
-        };
-        rest = tail;
+        let (shared, tail) = rest.split_at_checked(run)?;
+        let (expected, skipped) = before.split_at_checked(run)?;
+        if shared != expected {
+            return None;
+        }
+        rest = strip_label(tail, text(label.0), text(label.1))?;
         before = skipped.get(len..).unwrap_or_default();
         run = 0;
     }
-    rest == before
+    rest.strip_prefix(before)
 }
 
 /// Decodes label fields in any encoding and order into a valid label set.
@@ -267,8 +268,9 @@ mod tests {
             for (previous, previous_key) in sets.iter().zip(&keys) {
                 for (labels, key) in sets.iter().zip(&keys) {
                     for other in &keys {
-                        let matched = matches_beside(other, labels, previous_key, previous, text);
-                        prop_assert_eq!(matched, other == key);
+                        let tail = strip_beside(other, labels, previous_key, previous, text);
+                        prop_assert_eq!(tail.is_some_and(<[u8]>::is_empty), other == key);
+                        prop_assert_eq!(tail, other.strip_prefix(key.as_slice()));
                     }
                 }
             }
