@@ -187,11 +187,16 @@ impl Raw {
 
     /// Reads one answer to its end.
     async fn status(&mut self) -> Result<u16> {
+        Ok(self.answer().await?.0)
+    }
+
+    /// The same, with the lines of its head in lower case.
+    async fn answer(&mut self) -> Result<(u16, Vec<String>)> {
         tokio::time::timeout(wait::PATIENCE, self.read_answer()).await.context("no answer")?
     }
 
-    async fn read_answer(&mut self) -> Result<u16> {
-        let (mut status, mut length) = (None, 0);
+    async fn read_answer(&mut self) -> Result<(u16, Vec<String>)> {
+        let (mut status, mut length, mut head) = (None, 0, Vec::new());
         loop {
             let mut line = String::new();
             ensure!(self.0.read_line(&mut line).await? > 0, "the connection ended");
@@ -203,9 +208,9 @@ impl Raw {
                 None => status = Some(line.split(' ').nth(1).context("no status")?.parse()?),
                 Some(status) if line.is_empty() => {
                     self.0.read_exact(&mut vec![0; length]).await?;
-                    return Ok(status);
+                    return Ok((status, head));
                 }
-                Some(_) => {}
+                Some(_) => head.push(line),
             }
         }
     }
@@ -239,6 +244,21 @@ async fn bodies_that_are_refused_are_not_waited_for() -> Result<()> {
         ensure!(answer.text().await?.contains("more than 33554432 bytes"), "{what}: no reason");
     }
     ensure!(stage.parts().await?.is_empty(), "a body that was refused went on");
+    stage.scratch.passed();
+    Ok(())
+}
+
+/// Senders drop their data at a 408, which is what Envoy itself says of a request that stops half way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_stalls_is_asked_for_again() -> Result<()> {
+    let stage = Stage::start("bodies-stalled", REPLICAS, &["--write-timeout=10ms".to_owned()]).await?;
+    for lines in [["content-length: 1000"], ["transfer-encoding: chunked"]] {
+        let mut raw = Raw::connect(&stage, &lines).await?;
+        raw.send(b"1f4\r\nhalf a body").await?;
+        let (status, head) = raw.answer().await?;
+        ensure!(status == 503 && head.contains(&"retry-after: 1".to_owned()), "{lines:?}: {status} {head:?}");
+    }
+    ensure!(stage.parts().await?.is_empty(), "half a body went on");
     stage.scratch.passed();
     Ok(())
 }
