@@ -12,7 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{LogLevel, Status};
-use ringside_filter_core::{Admitted, Call, Dispatch, Effect, Event, Fanouts, RequestId, Response};
+use ringside_filter_core::{Admitted, Call, Counter, Dispatch, Effect, Event, Fanouts, RequestId, Response};
 
 use crate::shared_data::HostData;
 use crate::stats::Stats;
@@ -96,7 +96,7 @@ impl Worker {
                 Effect::Count(counter) => self.stats.count(counter),
                 Effect::Charge { tenant, rate, samples } => {
                     if !rate.charge(&HostData, &tenant, samples, now_ms()) {
-                        self.stats.charge_lost();
+                        self.stats.count(Counter::ChargeLost);
                     }
                 }
                 Effect::Drained => {

@@ -210,14 +210,10 @@ impl Stats {
             Counter::HeldBack => self.held_back,
             Counter::Waits => self.waits,
             Counter::Limited(limit) => return self.limited(limit),
+            Counter::ChargeLost => self.charge_lost,
             Counter::ClientGone => self.client_gone,
         };
         metric.add_one();
-    }
-
-    /// Counts a write that no balance was charged for.
-    pub(crate) fn charge_lost(&self) {
-        self.charge_lost.add_one();
     }
 
     /// Counts an answer to a client.

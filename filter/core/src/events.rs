@@ -108,6 +108,8 @@ pub enum Counter {
     Waits,
     /// Something of a request that is sent on is beyond a limit.
     Limited(Limit),
+    /// Something is stored that no balance was charged for.
+    ChargeLost,
     /// A client left before its verdict.
     ClientGone,
 }

@@ -26,7 +26,7 @@ use crate::split::{Form, Incoming, Plan, Splitter};
 use crate::tally::Tally;
 use crate::tenant::Lookup;
 use crate::waiting::Waiting;
-use crate::write::{SentPart, Write};
+use crate::write::{Charge, SentPart, Write};
 
 /// How often the host sends [`Event::Tick`], in milliseconds.
 pub const TICK_MS: u32 = 50;
@@ -181,12 +181,7 @@ impl Fanouts {
         if plan.refused.is_some() {
             effects.push(Effect::Count(Counter::Limited(Limit::Labels)));
         }
-        let mut charge = limits.rate.map(|rate| (admitted.tenant.clone(), rate));
-        if let Some(samples) = plan.samples
-            && let Some((tenant, rate)) = charge.take()
-        {
-            effects.push(Effect::Charge { tenant, rate, samples });
-        }
+        let charge = limits.rate.map(|rate| Charge::new(admitted.tenant.clone(), rate, plan.samples));
         let rule = Rule::new(ring.replication_factor());
         let (dispatches, series) = (self.dispatches(ring, request, admitted, &plan), plan.series());
         let tally = Tally::new(rule, plan.layout, plan.refused);
@@ -268,6 +263,9 @@ impl Fanouts {
         write.count(call.request, call.part, answer, effects);
         write.owe(&mut self.backlog);
         if write.is_over() {
+            if write.is_uncharged() {
+                effects.push(Effect::Count(Counter::ChargeLost));
+            }
             self.writes.remove(&call.request);
             self.drained(effects);
         }
