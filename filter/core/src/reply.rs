@@ -76,7 +76,9 @@ impl Response {
     pub fn unusable_body(error: &BodyError) -> Self {
         let message = error.to_string();
         match error {
-            BodyError::TooLarge { .. } => Self::over_limit(413, Limit::BodyBytes, message),
+            BodyError::TooLarge { .. } | BodyError::PartsTooLarge { .. } => {
+                Self::over_limit(413, Limit::BodyBytes, message)
+            }
             BodyError::TooManySeries { .. } => Self::over_limit(413, Limit::Series, message),
             BodyError::Empty | BodyError::NotSnappy { .. } | BodyError::Malformed(_) => {
                 Self::refusal(400, message)

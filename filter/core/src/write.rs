@@ -62,12 +62,7 @@ impl SentPart {
 
 impl Write {
     /// A write without parts as yet.
-    pub(crate) fn new(
-        protocol: Protocol,
-        tally: Tally,
-        series: Option<u64>,
-        charge: Option<Charge>,
-    ) -> Self {
+    pub(crate) fn new(protocol: Protocol, tally: Tally, series: Option<u64>, charge: Option<Charge>) -> Self {
         Self { protocol, parts: Vec::new(), tally: Some(tally), client_waits: true, series, charge }
     }
 

@@ -95,6 +95,8 @@ pub(super) struct Plugin {
     pub(super) default_tenant: String,
     pub(super) write_timeout_ms: u64,
     pub(super) body_bytes_max: u64,
+    /// What stands behind the ring's addresses does not say how much it was sent.
+    pub(super) counts_samples: bool,
     pub(super) limits: Limits,
     pub(super) refusal: Option<Refusal>,
 }
@@ -263,7 +265,8 @@ impl Plugin {
     /// What is there only if somebody set it.
     fn optional(&self) -> String {
         let refusal = self.refusal.iter().map(|refusal| ("refusal", serde_json::json!(refusal)));
-        let fields = self.limits.fields().into_iter().chain(refusal);
+        let counts = self.counts_samples.then(|| ("counts_samples", serde_json::json!(true)));
+        let fields = counts.into_iter().chain(self.limits.fields()).chain(refusal);
         fields.map(|(name, value)| format!(",\n  {}: {value}", quoted(name))).collect()
     }
 }
