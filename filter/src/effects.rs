@@ -52,6 +52,11 @@ impl Worker {
         judge(&self.state.borrow().fanouts)
     }
 
+    /// Takes note of how much of a body has arrived; the answer, if that is too much.
+    pub(crate) fn arrived(&self, request: RequestId, admitted: &Admitted, bytes: usize) -> Option<Response> {
+        self.state.borrow_mut().fanouts.arrived(request, admitted, bytes)
+    }
+
     /// Takes an event in an HTTP context, and has the root do what follows.
     pub(crate) fn on_http(&self, event: Event<'_>) {
         let waits = {

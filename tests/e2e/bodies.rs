@@ -263,6 +263,57 @@ async fn a_body_that_stalls_is_asked_for_again() -> Result<()> {
     Ok(())
 }
 
+/// Half of a body is in memory like a whole one.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_arrive_are_bounded() -> Result<()> {
+    let scratch = Scratch::new("bodies-arriving")?;
+    let receivers = Receiver::start_many(REPLICAS).await?;
+    let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
+    let hashrings = json!([{ "endpoints": addresses }]).to_string();
+    let small = |text: &mut String| {
+        let factor = "\"replication_factor\": 3,";
+        ensure!(text.contains(factor), "an odd bootstrap");
+        *text = text.replace(factor, &format!("{factor} \"in_flight_bytes_max\": 1048576,"));
+        Ok(())
+    };
+    let flags = ["--write-timeout=30s".to_owned()];
+    let envoy =
+        Envoy::start_edited_with_workers(&scratch.path().join("envoy"), &hashrings, &flags, 1, small).await?;
+    wait::eventually("healthy receivers", async || envoy.expect_all_healthy().await).await?;
+    let stage = Stage { scratch, envoy, receivers };
+    let arriving = async |expected: usize| {
+        wait::eventually("the bytes that arrived", async || {
+            let bytes = stage.envoy.metrics().await?.sum("ringside_arriving_bytes", &[]);
+            ensure!(bytes == expected as f64, "{bytes} of {expected} bytes");
+            Ok(())
+        })
+        .await
+    };
+
+    let body = wire::snappy(&request_of(800 << 10)?);
+    let (half, rest) = body.split_at(600 << 10);
+    let length = format!("content-length: {}", body.len());
+    let mut first = Raw::connect(&stage, &[&length]).await?;
+    first.send(half).await?;
+    arriving(half.len()).await?;
+    let mut second = Raw::connect(&stage, &[&length]).await?;
+    second.send(half).await?;
+    let (status, head) = second.answer().await?;
+    ensure!(status == 503 && head.contains(&"retry-after: 1".to_owned()), "{status} {head:?}");
+    let mut whole = Raw::connect(&stage, &["content-length: 5"]).await?;
+    whole.send(b"\x03abcd").await?;
+    ensure!(whole.status().await? == 200, "what is whole waits for nobody");
+    first.send(rest).await?;
+    ensure!(first.status().await? == 200, "the first was not let through");
+    let mut gone = Raw::connect(&stage, &[&length]).await?;
+    gone.send(half).await?;
+    arriving(half.len()).await?;
+    drop(gone);
+    arriving(0).await?;
+    stage.scratch.passed();
+    Ok(())
+}
+
 /// What Envoy may take; four of the largest bodies, each with a part for every replica.
 const HEAP_MAX: u64 = 512 << 20;
 /// Of both workers: what their modules need for the largest bodies, and what Envoy takes beyond its heap.

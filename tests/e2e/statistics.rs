@@ -95,6 +95,7 @@ async fn numbers_and_lines_tell_what_happened() -> Result<()> {
         "ringside_late_writes_total",
         "ringside_late_write_bytes",
         "ringside_in_flight_bytes",
+        "ringside_arriving_bytes",
         "ringside_clients_gone_total",
         "ringside_rate_charges_lost_total",
     ] {

@@ -42,8 +42,8 @@ pub struct Config {
     pub body_bytes_max: usize,
     /// The largest body as it declares itself decompressed, 1 KiB to 64 MiB, default 32 MiB.
     pub decoded_bytes_max: usize,
-    /// The most bytes under way to all sidecars from one worker, 1 MiB to 1 GiB, default 256 MiB. Beyond it a write
-    /// gets 503 at once.
+    /// The most bytes under way to all sidecars from one worker, 1 MiB to 1 GiB, default 256 MiB; and as many again of
+    /// bodies that are not whole. Beyond it a write gets 503 at once.
     pub in_flight_bytes_max: usize,
     /// The most that may be under way from one worker of writes that have their verdict, 1 MiB to 1 GiB, default half of
     /// `in_flight_bytes_max`. Beyond it, the sidecars that keep it waiting get nothing more.

@@ -490,6 +490,27 @@ fn what_is_under_way_from_one_worker_is_bounded() {
     assert_eq!(host.sent.len(), 6, "there is room again");
 }
 
+#[test]
+fn bodies_that_are_not_whole_are_bounded() {
+    let json = br#"{"hashrings":[{"endpoints":["a","b","c"]}],"in_flight_bytes_max":1048576}"#;
+    let mut host = Host { fanouts: Fanouts::new(Config::parse(json).unwrap()), ..Host::new(3) };
+    let [a, b] = [1, 2].map(RequestId);
+    let v2 = Admitted { protocol: Protocol::V2, ..admitted("t") };
+    assert_eq!(host.fanouts.arrived(a, &v2, 600_000), None);
+    let refusal = host.fanouts.arrived(b, &v2, 600_000).unwrap();
+    assert_eq!((refusal.status, host.fanouts.arriving_bytes()), (503, 600_000));
+    assert!(refusal.headers.iter().any(|(name, _)| *name == "x-prometheus-remote-write-samples-written"));
+    assert_eq!(host.fanouts.arrived(REQUEST, &v2, 400_000), None);
+    host.write(body(1));
+    assert_eq!((host.sent.len(), host.fanouts.arriving_bytes()), (3, 600_000), "what is whole has arrived");
+    for part in 0..3 {
+        host.answer(part, 200);
+    }
+    assert!(!host.fanouts.arriving.is_empty());
+    host.on(Event::ClientGone { request: a });
+    assert_eq!((host.fanouts.arriving_bytes(), host.counted(Counter::ClientGone)), (0, 0));
+}
+
 /// A body of series with one sample each and so many labels.
 fn body_of(labels: &[usize]) -> Vec<u8> {
     let label = |n| Label { name: format!("l{n}"), value: String::new() };
