@@ -103,7 +103,10 @@ impl Response {
 
     /// What became of the request, in one word for an access log.
     pub fn verdict_name(&self) -> &'static str {
-        outcome_of(self.status).name()
+        match self.status {
+            404 | 405 => Outcome::Invalid.name(),
+            status => outcome_of(status).name(),
+        }
     }
 
     /// Says what is written, as every answer to a request of remote write 2.0 does, and none to one of 1.0.
