@@ -12,7 +12,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{LogLevel, Status};
-use ringside_filter_core::{Admitted, Call, Counter, Dispatch, Effect, Event, Fanouts, RequestId, Response};
+use ringside_filter_core::{
+    Admitted, Call, Counter, Dispatch, Effect, Event, Fanouts, RequestId, Response, TenantId,
+};
 
 use crate::shared_data::HostData;
 use crate::stats::Stats;
@@ -143,8 +145,8 @@ impl Worker {
     }
 
     /// Lets the access log of the current context's request know its tenant.
-    pub(crate) fn admitted(&self, admitted: &Admitted) {
-        note("ringside.tenant", admitted.tenant.as_str());
+    pub(crate) fn is_of(&self, tenant: &TenantId) {
+        note("ringside.tenant", tenant.as_str());
     }
 
     /// Shows how much is under way.

@@ -90,15 +90,22 @@ impl HttpContext for Http {
             content_type: &content_type,
             content_encoding: &content_encoding,
             content_length: content_length.as_deref(),
+            // Envoy knows no cluster without a route, nor with one that answers itself or names none that is there.
+            is_routed: property(&["xds", "cluster_name"]) != Ok(None),
             is_bodyless: end_of_stream,
         };
         let namespaces = Namespaces::default();
         let lookup = |wanted: Lookup<'_>| namespaces.lookup(wanted);
         match worker.judge(|fanouts| fanouts.admit(&head, lookup, &HostData, now_ms())) {
             Admission::Pass => Action::Continue,
-            Admission::Refuse(response) => self.answer(&worker, &response),
+            Admission::Refuse { response, tenant } => {
+                if let Some(tenant) = tenant {
+                    worker.is_of(&tenant);
+                }
+                self.answer(&worker, &response)
+            }
             Admission::Read(admitted) => {
-                worker.admitted(&admitted);
+                worker.is_of(&admitted.tenant);
                 self.state = State::Reading(admitted);
                 Action::Pause
             }

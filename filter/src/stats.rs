@@ -18,7 +18,7 @@ use crate::effects::now_ms;
 use crate::shared_data::HostData;
 
 /// The statuses that the filter answers with.
-const CODES: [u16; 9] = [200, 204, 400, 405, 409, 413, 415, 429, 503];
+const CODES: [u16; 10] = [200, 204, 400, 404, 405, 409, 413, 415, 429, 503];
 /// Where the workers keep the names of all rings that they have shown.
 const SHOWN: &str = "ringside.shown";
 
