@@ -221,6 +221,13 @@ impl Bootstrap {
 }
 
 impl Upstream {
+    /// Whether both are the same host and port, in whatever spelling.
+    pub(super) fn is_at_place_of(&self, other: &Self) -> bool {
+        let host =
+            |host: &str| host.parse::<IpAddr>().map_err(|_| host.trim_end_matches('.').to_ascii_lowercase());
+        self.port == other.port && host(&self.host) == host(&other.host)
+    }
+
     fn render(&self, cluster_kind: &str, settings: &str) -> String {
         let (kind, dns) = if self.is_ip { ("STATIC", "") } else { ("STRICT_DNS", DNS) };
         fill(

@@ -123,6 +123,22 @@ fn a_cluster_for_each_address() {
 }
 
 #[test]
+fn one_sidecar_under_two_names_is_refused() {
+    let error = |json: &str, further: &[&str]| format!("{:#}", rendered(json, further).unwrap_err());
+    let ports = r#"[{"endpoints": ["a:1", "a:2", "b:1"]}]"#;
+    assert!(rendered(ports, &[]).is_ok());
+    let said = error(ports, &["--upstream-port", "19291"]);
+    assert_eq!(said, r#"the endpoints "a:1" and "a:2" are one sidecar, at port 19291 of a"#);
+    for json in [
+        r#"[{"endpoints": ["a:1", "A.:1", "b:1"]}]"#,
+        r#"[{"endpoints": ["[::1]:1", "[0:0::1]:1", "b:1"]}]"#,
+        r#"[{"tenants": ["t"], "endpoints": ["a:1", "b:1", "c:1"]}, {"endpoints": ["b:01", "c:1", "d:1"]}]"#,
+    ] {
+        assert!(error(json, &[]).contains("are one sidecar"), "{json}");
+    }
+}
+
+#[test]
 fn the_plugin_gets_the_rings_as_they_are() {
     let json = "[\n  {\"hashring\": \"ü \\\"x\\\" ${wasm}\",\r\n\n   \"endpoints\": [\"a:1\",\t\"b:1\", \"c:1\"]}\n]\n";
     let further =
