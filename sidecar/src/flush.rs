@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::ExponentialBackoff;
+use futures::{StreamExt, stream};
 use ringside_tsdb::{Expiry, Tsdb, WalSync};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
@@ -30,6 +31,8 @@ const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// Between two attempts to mend a storage whose log could not be written, by opening it anew: a disk stays full for
 /// a while.
 const REOPEN_EVERY: Duration = Duration::from_secs(10);
+/// Tenants whose WAL is synced at once.
+const SYNCS_MAX: usize = 32;
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
@@ -117,7 +120,7 @@ impl Flush {
                     self.shipper.notify_one();
                     retention_due = true;
                 }
-                Err(reason) => {
+                Err(CutFailed { reason, is_corrupt }) => {
                     let pause = schedule.pauses.next().unwrap_or(RETRY_MAX);
                     schedule.cut_at = Instant::now() + pause;
                     self.metrics
@@ -125,6 +128,11 @@ impl Flush {
                         .get_or_create(&TenantLabels { tenant: tenant.clone() })
                         .inc();
                     tracing::error!(%tenant, %reason, retry_in = ?pause, "a block could not be cut");
+                    if is_corrupt {
+                        // The write-ahead log has what a damaged file had.
+                        tracing::error!(%tenant, "the storage is opened anew without what is damaged");
+                        return self.tenants.reopen(tenant);
+                    }
                 }
             }
         }
@@ -139,13 +147,21 @@ impl Flush {
     }
 }
 
+/// Why no block was cut.
+#[derive(Debug)]
+struct CutFailed {
+    reason: String,
+    /// A file is damaged.
+    is_corrupt: bool,
+}
+
 /// Cuts every block that is due; returns how many were cut.
 async fn cut_all(
     tenant: &TenantId,
     tsdb: &Arc<Tsdb>,
     metrics: &Metrics,
     stop: &CancellationToken,
-) -> Result<usize, String> {
+) -> Result<usize, CutFailed> {
     let mut count = 0;
     while !stop.is_cancelled() {
         let work = Arc::clone(tsdb);
@@ -161,8 +177,11 @@ async fn cut_all(
             // The head moved on over a range without samples.
             Ok(Ok(Some(None))) => continue,
             Ok(Ok(Some(Some(meta)))) => meta,
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(error) => return Err(error.to_string()),
+            Ok(Err(error)) => {
+                let is_corrupt = matches!(error, ringside_tsdb::Error::Corrupt { .. });
+                return Err(CutFailed { reason: error.to_string(), is_corrupt });
+            }
+            Err(error) => return Err(CutFailed { reason: error.to_string(), is_corrupt: false }),
         };
         count += 1;
         metrics.compactions.get_or_create(&labels).inc();
@@ -239,14 +258,16 @@ pub(crate) async fn sync_wal(tenants: Arc<Tenants>, mode: WalSync, stop: Cancell
             _ = tick.tick() => {}
             () = stop.cancelled() => return,
         }
-        for (tenant, tsdb) in tenants.open() {
-            match spawn_blocking(move || tsdb.sync()).await {
-                // A closed or failed WAL is not news: its writes say so.
-                Ok(Ok(()) | Err(ringside_tsdb::Error::Closed | ringside_tsdb::Error::Poisoned(_))) => {}
-                Ok(Err(error)) => tracing::error!(%tenant, %error, "the WAL could not be synced"),
-                Err(error) => tracing::error!(%tenant, %error, "syncing the WAL broke off"),
-            }
-        }
+        stream::iter(tenants.open())
+            .for_each_concurrent(SYNCS_MAX, |(tenant, tsdb)| async move {
+                match spawn_blocking(move || tsdb.sync()).await {
+                    // A closed or failed WAL is not news: its writes say so.
+                    Ok(Ok(()) | Err(ringside_tsdb::Error::Closed | ringside_tsdb::Error::Poisoned(_))) => {}
+                    Ok(Err(error)) => tracing::error!(%tenant, %error, "the WAL could not be synced"),
+                    Err(error) => tracing::error!(%tenant, %error, "syncing the WAL broke off"),
+                }
+            })
+            .await;
     }
 }
 

@@ -3,7 +3,6 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
-use ringside_proto::Protocol;
 use ringside_proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 use ringside_tsdb::{Options, Ulid};
 

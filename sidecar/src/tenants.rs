@@ -185,8 +185,16 @@ impl Tenants {
         if self.stop.is_cancelled() {
             return;
         }
-        slot.state.send_replace(State::Failed("its storage failed and is opened anew".into()));
-        self.tasks.spawn(Arc::clone(self).open_until_done(slot));
+        let before = slot.state.send_replace(State::Failed("its storage failed and is opened anew".into()));
+        let tenants = Arc::clone(self);
+        self.tasks.spawn(async move {
+            if let State::Open(tsdb) = before
+                && let Err(error) = spawn_blocking(move || tsdb.abandon()).await
+            {
+                tracing::error!(tenant = %slot.tenant, %error, "leaving the failed storage broke off");
+            }
+            tenants.open_until_done(slot).await;
+        });
     }
 
     /// The state of each tenant.

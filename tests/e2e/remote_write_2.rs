@@ -154,6 +154,7 @@ fn bad_cases(now: i64) -> Vec<Case> {
     };
     vec![
         bad("no labels", 400, of(&[])),
+        bad("no metric name", 400, of(&[("job", "a")])),
         bad("a label twice", 400, of(&[("__name__", "up"), ("a", "1"), ("a", "2")])),
         bad("an empty label name", 400, of(&[("__name__", "up"), ("", "1")])),
         bad("an odd number of references", 400, references(&[1])),

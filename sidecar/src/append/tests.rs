@@ -4,6 +4,7 @@ use prost::Message;
 use ringside_proto::prometheus::{
     Exemplar, Histogram, Label, MetricMetadata, Sample, WriteRequest, histogram,
 };
+use ringside_proto::remote_write::time_series;
 use ringside_proto::ringside::Reason;
 use ringside_tsdb::Options;
 

@@ -107,8 +107,9 @@ impl<'b> Batches<'_, 'b> {
                 }
             };
             let start = self.runs.len();
-            let mut is_within = true;
+            let (mut is_within, mut is_named) = (true, false);
             for label in series.labels(self.symbols).map_while(Result::ok) {
+                is_named |= label.name == b"__name__" && !label.value.is_empty();
                 label.append_to(&mut self.runs);
                 is_within = self.runs.len() - start <= LABELS_BYTES_MAX;
                 if !is_within {
@@ -118,6 +119,11 @@ impl<'b> Batches<'_, 'b> {
             if !is_within {
                 self.runs.truncate(start);
                 refuse(contents, &format_args!("the labels have more than {LABELS_BYTES_MAX} bytes"));
+                continue;
+            }
+            if !is_named {
+                self.runs.truncate(start);
+                refuse(contents, &"the series has no label __name__, which 2.0 asks for");
                 continue;
             }
             batch.push(Entry { index, series, contents, labels: start..self.runs.len() });

@@ -135,7 +135,7 @@ impl Receive {
             handed: self.handed_limits(&parts.headers),
             cardinalities: Arc::clone(&self.cardinalities),
             buffers: self.buffers.clone(),
-            _reservation: reservation,
+            reservation: Some(reservation),
         };
         let (totals, outcome) = match lookup {
             Lookup::Open(tsdb) => self.decode_and_append(body, decoded_bytes, tsdb, job).await?,
@@ -162,14 +162,17 @@ impl Receive {
         body: Bytes,
         decoded_bytes: usize,
         tsdb: Arc<Tsdb>,
-        job: Job,
+        mut job: Job,
     ) -> Result<(Totals, Outcome), WriteError> {
         if decoded_bytes <= DECODED_HERE_BYTES_MAX {
             let decoded = job.decompress(&body)?;
             if let Some((totals, outcome, position)) = job.append_now(&decoded, &tsdb)? {
                 drop((decoded, body));
-                tsdb.durable(position, |leader| commit::spawn(leader, &self.appends)).await?;
-                return Ok((totals, outcome));
+                commit::durable(&tsdb, position, job.reservation.take(), &self.appends).await?;
+                if outcome.worst != Some(Reason::Limit) {
+                    return Ok((totals, outcome));
+                }
+                return self.on_blocking_pool(move || Ok((totals, job.explained(outcome, &tsdb)))).await;
             }
             return self.on_blocking_pool(move || job.append(&decoded, &tsdb)).await;
         }

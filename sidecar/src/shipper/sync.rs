@@ -58,14 +58,25 @@ impl TenantSync<'_> {
             .collect();
         let waiting = self.metrics.shipper_blocks_waiting.get_or_create_owned(labels);
         waiting.set(missing.len() as i64);
+        let mut unreadable = None;
         for block in missing {
-            self.ship(block, labels).await?;
+            match self.ship(block, labels).await {
+                // The others need not wait for it.
+                Err(error @ ShipError::Local { .. }) => {
+                    unreadable.get_or_insert(error);
+                    continue;
+                }
+                shipped => shipped?,
+            }
             record.uploaded.insert(block.ulid);
             self.write_record(&record)?;
             changed = false;
             waiting.dec();
         }
-        if changed { self.write_record(&record) } else { Ok(()) }
+        if changed {
+            self.write_record(&record)?;
+        }
+        unreadable.map_or(Ok(()), Err)
     }
 
     async fn ship(&self, block: &Meta, labels: &TenantLabels) -> Result<(), ShipError> {

@@ -44,6 +44,16 @@ impl Value {
         }
     }
 
+    /// True if its kind of record is the same as `other`'s.
+    pub(crate) fn is_logged_with(&self, other: &Self) -> bool {
+        let custom = |value: &Self| match value {
+            Self::Float(_) => false,
+            Self::Histogram(h) => h.uses_custom_buckets(),
+            Self::FloatHistogram(h) => h.uses_custom_buckets(),
+        };
+        self.encoding() == other.encoding() && custom(self) == custom(other)
+    }
+
     /// The stale marker that ends a series of such values.
     pub(crate) fn stale_of_its_kind(&self) -> Self {
         match self {

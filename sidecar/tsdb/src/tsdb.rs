@@ -131,6 +131,8 @@ pub struct Tsdb {
     head: Mutex<Head>,
     wal: Wal,
     head_chunks: HeadChunks,
+    /// The range that the last cut began with, while it has no block.
+    sealed: Mutex<Option<maintain::Sealed>>,
     /// What a cut left to be dropped from the logs: the time before which a block has everything, and the first segment
     /// of the write-behind log that is needed.
     log_truncation: Mutex<Option<(i64, Option<u64>)>>,
@@ -269,6 +271,18 @@ impl Tsdb {
     pub fn close(&self) -> Result<(), Error> {
         let _maintenance = lock(&self.maintenance)?;
         self.wal.close()
+    }
+
+    /// Has it acknowledge nothing any more, and gives the memory of its head back: for a tenant that is to be opened anew
+    /// while somebody may still hold this. Blocks until the commit under way is done.
+    pub fn abandon(&self) {
+        self.wal.abandon();
+        let range = self.options.block_range_ms;
+        let empty = Head::new(range, i64::MIN, 0, Arc::clone(&self.options.series_budget));
+        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        let abandoned = std::mem::replace(&mut *head, empty);
+        drop(head);
+        drop(abandoned);
     }
 
     /// True once nothing can be acknowledged until the tenant is opened again: a write of the WAL failed, or an

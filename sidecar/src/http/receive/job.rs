@@ -29,8 +29,8 @@ pub(super) struct Job {
     pub(super) handed: ContentLimits,
     pub(super) cardinalities: Arc<Cardinalities>,
     pub(super) buffers: BufferPool,
-    /// The body's bytes, given back when the job is done.
-    pub(super) _reservation: Reservation,
+    /// The body's bytes, given back when it is durable.
+    pub(super) reservation: Option<Reservation>,
 }
 
 impl Job {
@@ -65,17 +65,17 @@ impl Job {
         Ok((totals, self.explained(outcome, tsdb)))
     }
 
-    /// The same on the async runtime; see [`append::append_now`].
+    /// The same on the async runtime, but for what [`explained`](Self::explained) adds; see [`append::append_now`].
     pub(super) fn append_now(
         &self,
         decoded: &Decoded,
         tsdb: &Tsdb,
     ) -> Result<Option<(Totals, Outcome, Position)>, WriteError> {
-        let appended = append::append_now(decoded, self.protocol, tsdb, |totals| self.judge(totals))?;
-        Ok(appended.map(|(totals, outcome, position)| (totals, self.explained(outcome, tsdb), position)))
+        append::append_now(decoded, self.protocol, tsdb, |totals| self.judge(totals))
     }
 
-    fn explained(&self, mut outcome: Outcome, tsdb: &Tsdb) -> Outcome {
+    /// Adds to the first refusal what only the storage knows. May block.
+    pub(super) fn explained(&self, mut outcome: Outcome, tsdb: &Tsdb) -> Outcome {
         if outcome.worst == Some(Reason::Limit) {
             let hint = self.where_series_are(tsdb);
             outcome.first.get_or_insert_default().push_str(&hint);

@@ -130,6 +130,7 @@ impl HeadChunks {
             Some(writing) => Ok(writing),
             none => {
                 self.fs.create_dir_durable(&self.dir).map_err(Error::io("create", &self.dir))?;
+                self.sync_newest()?;
                 let number = files.next;
                 let path = self.dir.join(layout::chunk_file_name(number));
                 let file = self.fs.create_durable(&path).map_err(Error::io("create", &path))?;
@@ -138,6 +139,15 @@ impl HeadChunks {
                 Ok(none.insert(Writing { number, path, file, offset, buffer: HEADER.to_vec() }))
             }
         }
+    }
+
+    /// Syncs the newest file, which another run, or a write that failed, may have left unsynced: a power cut must not take
+    /// from a file and leave a later one.
+    fn sync_newest(&self) -> Result<(), Error> {
+        let files = layout::chunk_files(self.fs.as_ref(), &self.dir).map_err(Error::io("list", &self.dir))?;
+        let Some((_, path)) = files.last() else { return Ok(()) };
+        let synced = self.fs.open_write(path).and_then(|file| file.sync_all());
+        synced.map_err(Error::io("fsync", path))
     }
 
     /// The chunk at `reference`, checked.

@@ -4,7 +4,7 @@
 use std::sync::MutexGuard;
 
 use super::records::Records;
-use super::series::Stored;
+use super::series::{Series, Stored};
 use super::{Head, series_key};
 use crate::chunkenc::Encoding;
 use crate::error::{Error, Refusal};
@@ -279,8 +279,13 @@ impl<'a> Appender<'a> {
 
     /// Stores a sample newer than all of its series.
     fn push(&mut self, slot: u32, t_ms: i64, value: &Value) {
-        let kind = self.head.series.get(slot as usize).and_then(|entry| entry.encoding());
-        if kind.is_some_and(|kind| kind != value.encoding()) {
+        let entry = self.head.series.get(slot as usize).filter(|entry| entry.encoding().is_some());
+        let is_float = matches!(value, Value::Float(_));
+        let same_kind = |entry: &Series| match is_float {
+            true => entry.encoding() == Some(value.encoding()),
+            false => entry.last().is_some_and(|last| last.is_logged_with(value)),
+        };
+        if entry.is_some_and(|entry| !same_kind(entry)) {
             // Kinds are replayed one after the other, so what this series has in the batch must come before.
             self.queue_records();
         }

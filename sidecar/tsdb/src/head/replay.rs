@@ -23,6 +23,8 @@ pub(crate) struct Replay {
     waiting: BTreeMap<u64, OutOfOrder>,
     newest: Option<i64>,
     unknown_refs: u64,
+    /// The largest reference among them.
+    unknown: Option<u64>,
 }
 
 impl Replay {
@@ -66,6 +68,12 @@ impl Replay {
         records.to_records()
     }
 
+    /// Notes a sample whose series no record named.
+    fn unknown(&mut self, reference: u64) {
+        self.unknown_refs += 1;
+        self.unknown = self.unknown.max(Some(reference));
+    }
+
     /// A record of the write-ahead log. What a block has or an earlier record gave is passed over.
     pub(crate) fn record(&mut self, head: &mut Head, payload: &[u8]) -> Result<(), Truncated> {
         visit(payload, &mut Replaying { replay: self, head })
@@ -87,6 +95,10 @@ impl Replay {
         head.forget_out_of_order();
         head.is_replaying = false;
         head.collect_empty(head.min_valid);
+        // What names a series that no record named must not fall to a new one.
+        let waiting = self.waiting.last_key_value().map(|(reference, _)| *reference);
+        let named = [waiting, self.files.largest(), self.unknown].into_iter().flatten().max().unwrap_or(0);
+        head.next_ref = head.next_ref.max(named.saturating_add(1));
         let waiting = self.waiting.values().map(|samples| samples.before(i64::MAX).len() as u64);
         self.unknown_refs + waiting.sum::<u64>()
     }
@@ -166,7 +178,7 @@ impl Visitor for Replaying<'_> {
         self.head.look_at(slots.iter().flatten().copied());
         for (slot, sample) in slots.iter().zip(samples) {
             let Some(slot) = *slot else {
-                self.replay.unknown_refs += 1;
+                self.replay.unknown(sample.reference);
                 continue;
             };
             self.replay.newest = self.replay.newest.max(Some(sample.t));
@@ -176,7 +188,7 @@ impl Visitor for Replaying<'_> {
 
     fn histogram(&mut self, reference: u64, t: i64, value: Value) {
         let Some(slot) = self.replay.slots.get(reference) else {
-            self.replay.unknown_refs += 1;
+            self.replay.unknown(reference);
             return;
         };
         self.replay.newest = self.replay.newest.max(Some(t));
@@ -338,6 +350,12 @@ struct Loaded {
 }
 
 impl Loaded {
+    /// The largest reference that was not taken.
+    fn largest(&self) -> Option<u64> {
+        let first = self.chunks.first().map(|(series, _)| *series);
+        first.max(self.passed.keys().max().copied())
+    }
+
     fn sort(&mut self) {
         self.chunks.sort_unstable_by_key(|(series, chunk)| std::cmp::Reverse((*series, chunk.reference)));
         self.chunks.shrink_to_fit();

@@ -3,7 +3,8 @@
 use super::{HistogramsEncoder, SamplesEncoder};
 use crate::sample::Value;
 
-/// Samples by kind. A batch must not hold two kinds of one series: kinds are replayed one after the other.
+/// Samples by kind. A batch must not hold two kinds of one series: kinds are replayed one after the other. Histograms
+/// with custom buckets are a kind of their own.
 #[derive(Debug, Default)]
 pub(crate) struct ValuesEncoder {
     pub(crate) floats: SamplesEncoder,

@@ -28,6 +28,14 @@ pub(super) struct Done {
     pub(super) chunks_mapped: AtomicU64,
 }
 
+/// A range whose block is being cut, or could not be cut yet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sealed {
+    range: (i64, i64),
+    /// The first segment of the write-behind log that is needed once the block is there.
+    wbl: Option<u64>,
+}
+
 /// Does it, counts it, and counts it apart if it fails.
 fn counted<T>(
     timer: &Timer,
@@ -52,14 +60,10 @@ impl Tsdb {
     pub fn cut_block(&self) -> Result<Option<Meta>, Error> {
         let _maintenance = lock(&self.maintenance)?;
         self.wal.check()?;
-        let (range, position) = {
-            let mut head = lock(&self.head)?;
-            let Some(range) = head.due() else { return Ok(None) };
-            let survivors = head.seal(range.1);
-            (range, self.begin_wbl(head.has_out_of_order(), &survivors))
-        };
-        let wbl = self.wbl_begun(position)?;
+        let mut sealed = lock(&self.sealed)?;
+        let Some(Sealed { range, wbl }) = self.seal_due(&mut sealed)? else { return Ok(None) };
         let meta = self.cut().block(Ulid::generate(), range, wbl)?;
+        *sealed = None;
         if let Some(meta) = &meta {
             lock(&self.blocks)?.push(meta.clone());
         }
@@ -72,6 +76,23 @@ impl Tsdb {
         // A failure shows in the next call of `truncate_logs`.
         let _ = self.truncate_logs_locked();
         Ok(meta)
+    }
+
+    /// Seals the range that is due, and begins the write-behind log anew with what does not belong to it: once, however
+    /// often the cut is tried.
+    fn seal_due(&self, sealed: &mut Option<Sealed>) -> Result<Option<Sealed>, Error> {
+        let (range, position) = {
+            let mut head = lock(&self.head)?;
+            let Some(range) = head.due() else { return Ok(None) };
+            if let Some(sealed) = sealed.as_ref().filter(|sealed| sealed.range == range) {
+                return Ok(Some(*sealed));
+            }
+            let survivors = head.seal(range.1);
+            (range, self.begin_wbl(head.has_out_of_order(), &survivors))
+        };
+        let wbl = self.wbl_begun(position)?;
+        *sealed = Some(Sealed { range, wbl });
+        Ok(*sealed)
     }
 
     /// Cuts the late samples into blocks.
@@ -147,13 +168,13 @@ impl Tsdb {
 
     /// Drops samples before `mint` from the write-ahead log, and segments before `wbl` from the other one.
     fn truncate_logs_before(&self, mint: i64, wbl: Option<u64>) -> Result<(), Error> {
+        let active = self.wal.next_segment()?;
+        // A series created from here on has its record in the active segment or a later one, which stay.
         let references = lock(&self.head)?.references(mint);
-        // A series created from here on has its record in the newest finished segment or a later one, and a
-        // checkpoint never reaches so far.
         let keep = Keep { mint, series: &|reference| references.binary_search(&reference).is_ok() };
         let fs = &self.options.fs;
         let dir = self.dir.join(layout::WAL);
-        let checkpoint = wal::truncate(fs, &self.wal, &dir, self.options.wal_segment_bytes, &keep)?;
+        let checkpoint = wal::truncate(fs, active, &dir, self.options.wal_segment_bytes, &keep)?;
         self.done.checkpoints.fetch_add(u64::from(checkpoint.is_some()), Ordering::Relaxed);
         match wbl {
             Some(first) => wal::remove_segments_before(fs.as_ref(), &self.dir.join(layout::WBL), first),
@@ -165,6 +186,8 @@ impl Tsdb {
     /// Appends go on meanwhile. Returns how many chunks were written.
     pub fn map_chunks(&self) -> Result<u64, Error> {
         let _maintenance = lock(&self.maintenance)?;
+        // No file names a series that the write-ahead log could not take.
+        self.wal.check()?;
         let count = map_chunks(&self.head, &self.head_chunks)?;
         self.done.chunks_mapped.fetch_add(count, Ordering::Relaxed);
         Ok(count)

@@ -58,6 +58,7 @@ impl Tsdb {
             head,
             wal,
             head_chunks,
+            sealed: Mutex::default(),
             log_truncation: Mutex::new(cut),
             bad_chunks,
             blocks: Mutex::new(blocks),

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::records::{self, Step};
 use super::segment::SegmentWriter;
-use super::writer::Wal;
 use crate::error::Error;
 use crate::fs::Fs;
 use crate::layout;
@@ -30,16 +29,15 @@ pub(crate) struct Keep<'a> {
     pub(crate) series: &'a dyn Fn(u64) -> bool,
 }
 
-/// Begins a new segment, and replaces the older two thirds of the finished ones by a checkpoint if there are
-/// enough of them. Returns the index of the last replaced segment.
+/// Replaces the older two thirds of the segments before `active` by a checkpoint if there are enough of them. Nothing is
+/// written to them any more. Returns the index of the last replaced segment.
 pub(crate) fn truncate(
     fs: &Arc<dyn Fs>,
-    wal: &Wal,
+    active: u64,
     dir: &Path,
     segment_bytes: u64,
     keep: &Keep<'_>,
 ) -> Result<Option<u64>, Error> {
-    let active = wal.next_segment()?;
     let segments = layout::segments(fs.as_ref(), dir).map_err(Error::io("list", dir))?;
     let Some(first) = segments.first().map(|(index, _)| *index) else { return Ok(None) };
     let finished = active.saturating_sub(1);

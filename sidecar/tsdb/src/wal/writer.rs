@@ -282,6 +282,17 @@ impl Wal {
         Ok(())
     }
 
+    /// Ends the log where it is, after the commit under way: nothing is acknowledged any more.
+    pub(crate) fn abandon(&self) {
+        let mut queue = self.lock();
+        while queue.leading {
+            queue = self.block(queue);
+        }
+        queue.failed.get_or_insert_with(|| Arc::new(Error::Broken));
+        queue.pending = Batches::default();
+        self.wake(&mut queue);
+    }
+
     /// The open segment's index and its size in bytes.
     pub(crate) fn end(&self) -> (u64, u64) {
         let queue = self.lock();
@@ -428,7 +439,7 @@ impl Segments {
         (end(&self.wal), self.wbl.as_ref().map(end))
     }
 
-    /// Takes back what a failed commit left behind these ends, as far as it is in the segments that were open then.
+    /// Takes back what a failed commit left behind these ends in the segments that are open.
     fn take_back(&mut self, (wal, wbl): (End, Option<End>)) {
         let wbl = self.wbl.as_mut().map(|segment| (segment, wbl));
         for (segment, (index, offset)) in
@@ -438,9 +449,8 @@ impl Segments {
                 (segment, end)
             }))
         {
-            if segment.index() == index {
-                segment.take_back(offset);
-            }
+            // What is in an earlier segment was synced when that was finished.
+            segment.take_back(if segment.index() == index { offset } else { 0 });
         }
     }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::Tsdb;
-use crate::chunkenc::xor::XorIter;
+use crate::chunkenc::{ChunkIter, Encoding};
 use crate::encoding::Decoder;
 use crate::fs::Fs;
 use crate::layout;
 use crate::sample::Value;
 
-/// Bits of the value by series and time.
+/// Bits of the value, or of a histogram's sum, by series and time.
 pub(in crate::tsdb) type Contents = BTreeMap<(String, i64), u64>;
 
 /// Everything, each sample exactly once, or at least with the same value if it may be there `twice`.
@@ -18,9 +18,8 @@ pub(in crate::tsdb) fn read(tsdb: &Tsdb, twice: bool, case: &str) -> Contents {
     let mut contents = Contents::new();
     let mut add = |labels: &str, samples: &mut dyn Iterator<Item = (i64, Value)>, whose: &str| {
         for (t, value) in samples {
-            let Value::Float(v) = value else { panic!("{value:?}") };
-            let before = contents.insert((labels.to_owned(), t), v.to_bits());
-            let is_fine = before.is_none_or(|bits| twice && bits == v.to_bits());
+            let before = contents.insert((labels.to_owned(), t), bits(&value));
+            let is_fine = before.is_none_or(|before| twice && before == bits(&value));
             assert!(is_fine, "{labels} has its sample at {t} twice, at last in {whose}: {case}");
         }
     };
@@ -37,11 +36,21 @@ pub(in crate::tsdb) fn read(tsdb: &Tsdb, twice: bool, case: &str) -> Contents {
     let fs = tsdb.options.fs.as_ref();
     for (_, dir) in layout::block_dirs(fs, &tsdb.dir).unwrap() {
         block(fs, &dir, &mut |labels, data| {
-            let samples = XorIter::new(data).map(|sample| sample.map(|(t, v)| (t, Value::Float(v))).unwrap());
+            let (encoding, data) = data.split_first().unwrap();
+            let samples = ChunkIter::new(Encoding::try_from(*encoding).unwrap(), data).map(Result::unwrap);
             add(labels, &mut { samples }, &dir.display().to_string());
         });
     }
     contents
+}
+
+/// What stands for a value in [`Contents`].
+pub(super) fn bits(value: &Value) -> u64 {
+    match value {
+        Value::Float(v) => v.to_bits(),
+        Value::Histogram(h) => h.sum.to_bits(),
+        Value::FloatHistogram(h) => h.sum.to_bits(),
+    }
 }
 
 /// The value of the first label, which tells the workload's series apart.
@@ -77,9 +86,7 @@ fn block(fs: &dyn Fs, dir: &Path, add: &mut dyn FnMut(&str, &[u8])) {
             let file = fs.read(&path).unwrap();
             let mut entry = Decoder::new(&file[(reference & 0xffff_ffff) as usize..]);
             let len = entry.uvarint().unwrap() as usize;
-            let data = entry.take(len + 1).unwrap();
-            assert_eq!(data[0], 1);
-            add(&display(labels.iter().copied()), &data[1..]);
+            add(&display(labels.iter().copied()), entry.take(len + 1).unwrap());
         }
         at = (at + uvarint_len(body.len()) + body.len() + 4).next_multiple_of(16);
     }

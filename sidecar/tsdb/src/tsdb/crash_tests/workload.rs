@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::contents::{self, Contents};
 use crate::encoding::{put_string, put_uvarint};
 use crate::fs::faults::{Fault, FaultFs, Survives};
+use crate::histogram::{CUSTOM_BUCKETS_SCHEMA, FloatHistogram, Histogram, Span};
+use crate::sample::Value;
 use crate::{Error, Options, Tsdb, layout};
 
 const DIR: &str = "/data/tenant";
@@ -156,6 +158,17 @@ impl Run {
                 Err(_) => self.seen.refused += 1,
             }
         }
+        // Every kind of histogram in one series, two of them in one request.
+        for (t, value) in [(t, histogram(step)), (t + 1, histogram(step + 1))] {
+            let bits = contents::bits(&value);
+            let taken = appender.series(&labels("h", step)).and_then(|series| match value {
+                Value::Histogram(h) => appender.histogram(series, t, h),
+                Value::FloatHistogram(h) => appender.float_histogram(series, t, h),
+                Value::Float(v) => appender.float(series, t, v),
+            });
+            taken.unwrap();
+            stored.push(("h".to_owned(), t, bits));
+        }
         let result = appender.commit().wait();
         self.seen.full_segments += (tsdb.stats().wal_segment - segment) as usize;
         for (name, t, bits) in stored {
@@ -257,4 +270,30 @@ fn noise(len: usize, seed: u64) -> String {
         char::from(b' ' + (state % 64) as u8)
     });
     letters.take(len).collect()
+}
+
+/// Exponential, custom and float histograms in turn, and now and then a stale marker.
+fn histogram(n: i64) -> Value {
+    let spans = vec![Span { offset: 0, length: 1 }];
+    let sum = n as f64;
+    let custom = |h: Histogram| Histogram { schema: CUSTOM_BUCKETS_SCHEMA, custom_values: vec![1.0], ..h };
+    let whole = Histogram {
+        sum,
+        count: 3,
+        positive_spans: spans.clone(),
+        positive_buckets: vec![3],
+        ..Histogram::default()
+    };
+    match n % 7 {
+        0 | 1 | 4 => Value::Histogram(whole),
+        2 | 3 => Value::Histogram(custom(whole)),
+        5 => Value::FloatHistogram(FloatHistogram {
+            sum,
+            count: 3.0,
+            positive_spans: spans,
+            positive_buckets: vec![3.0],
+            ..FloatHistogram::default()
+        }),
+        _ => Value::Histogram(Histogram::stale()),
+    }
 }

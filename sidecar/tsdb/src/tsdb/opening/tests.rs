@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::encoding::put_string;
+use crate::fs::Fs;
 use crate::fs::faults::{FaultFs, Survives};
 use crate::tsdb::crash_tests::contents;
-use crate::{Options, Tsdb};
+use crate::{Options, Tsdb, layout};
 
 const DIR: &str = "/data/tenant";
 const RANGE: i64 = 1000;
@@ -93,6 +94,30 @@ fn a_long_log_is_cut_while_it_is_replayed() {
     let metadata = tsdb.metadata().unwrap();
     assert_eq!(metadata.iter().map(|m| &m.help[..]).collect::<Vec<_>>(), [b"as of 33"]);
     assert_eq!(tsdb.stats().wal_unknown_refs, 0);
+}
+
+/// A reference that only the write-behind log has must not become that of another series.
+#[test]
+fn samples_whose_series_is_lost_go_to_no_other() {
+    let fs = FaultFs::default();
+    let tsdb = open(&fs);
+    let append = |tsdb: &Tsdb, name: &str, t: i64| {
+        let mut appender = tsdb.appender().unwrap();
+        let series = appender.series(&labels(name)).unwrap();
+        appender.float(series, t, 1.0).unwrap();
+        appender.commit().wait().unwrap();
+    };
+    append(&tsdb, "lost", 100);
+    append(&tsdb, "lost", 50);
+    drop(tsdb);
+    for (_, segment) in layout::segments(&fs, &Path::new(DIR).join(layout::WAL)).unwrap() {
+        fs.remove_file(&segment).unwrap();
+    }
+    append(&open(&fs), "other", 100);
+    let tsdb = open(&fs);
+    let stored = contents::read(&tsdb, false, "without the series");
+    assert_eq!(stored.keys().collect::<Vec<_>>(), [&("other".to_owned(), 100)]);
+    assert_eq!(tsdb.stats().wal_unknown_refs, 1);
 }
 
 #[test]
