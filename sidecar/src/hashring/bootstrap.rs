@@ -272,7 +272,7 @@ impl Plugin {
     /// What is there only if somebody set it.
     fn optional(&self) -> String {
         let refusal = self.refusal.iter().map(|refusal| ("refusal", serde_json::json!(refusal)));
-        let counts = self.counts_samples.then(|| ("counts_samples", serde_json::json!(true)));
+        let counts = self.counts_samples.then_some(("counts_samples", serde_json::json!(true)));
         let fields = counts.into_iter().chain(self.limits.fields()).chain(refusal);
         fields.map(|(name, value)| format!(",\n  {}: {value}", quoted(name))).collect()
     }
