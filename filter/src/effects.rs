@@ -12,7 +12,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{LogLevel, Status};
-use ringside_filter_core::{Admitted, Call, Dispatch, Effect, Event, Fanouts, RequestId, Response};
+use ringside_filter_core::{
+    Admitted, Call, Counter, Dispatch, Effect, Event, Fanouts, RequestId, Response, TenantId,
+};
 
 use crate::shared_data::HostData;
 use crate::stats::Stats;
@@ -50,6 +52,11 @@ impl Worker {
     /// Reads the core, for a judgement that changes nothing.
     pub(crate) fn judge<T>(&self, judge: impl FnOnce(&Fanouts) -> T) -> T {
         judge(&self.state.borrow().fanouts)
+    }
+
+    /// Takes note of how much of a body has arrived; the answer, if that is too much.
+    pub(crate) fn arrived(&self, request: RequestId, admitted: &Admitted, bytes: usize) -> Option<Response> {
+        self.state.borrow_mut().fanouts.arrived(request, admitted, bytes)
     }
 
     /// Takes an event in an HTTP context, and has the root do what follows.
@@ -96,7 +103,7 @@ impl Worker {
                 Effect::Count(counter) => self.stats.count(counter),
                 Effect::Charge { tenant, rate, samples } => {
                     if !rate.charge(&HostData, &tenant, samples, now_ms()) {
-                        self.stats.charge_lost();
+                        self.stats.count(Counter::ChargeLost);
                     }
                 }
                 Effect::Drained => {
@@ -138,8 +145,8 @@ impl Worker {
     }
 
     /// Lets the access log of the current context's request know its tenant.
-    pub(crate) fn admitted(&self, admitted: &Admitted) {
-        note("ringside.tenant", admitted.tenant.as_str());
+    pub(crate) fn is_of(&self, tenant: &TenantId) {
+        note("ringside.tenant", tenant.as_str());
     }
 
     /// Shows how much is under way.

@@ -39,7 +39,9 @@ impl Http {
     }
 
     fn answer(&mut self, worker: &Worker, response: &Response) -> Action {
-        self.state = State::Answered;
+        if let State::Reading(_) = std::mem::replace(&mut self.state, State::Answered) {
+            worker.on_http(Event::ClientGone { request: self.request });
+        }
         worker.respond(response);
         Action::Pause
     }
@@ -59,7 +61,7 @@ impl Http {
 
 impl Context for Http {
     fn on_done(&mut self) -> bool {
-        if let (State::Waiting, Some(worker)) = (&self.state, &self.worker) {
+        if let (State::Reading(_) | State::Waiting, Some(worker)) = (&self.state, &self.worker) {
             worker.on_http(Event::ClientGone { request: self.request });
         }
         true
@@ -88,15 +90,22 @@ impl HttpContext for Http {
             content_type: &content_type,
             content_encoding: &content_encoding,
             content_length: content_length.as_deref(),
+            // Envoy knows no cluster without a route, nor with one that answers itself or names none that is there.
+            is_routed: property(&["xds", "cluster_name"]) != Ok(None),
             is_bodyless: end_of_stream,
         };
         let namespaces = Namespaces::default();
         let lookup = |wanted: Lookup<'_>| namespaces.lookup(wanted);
         match worker.judge(|fanouts| fanouts.admit(&head, lookup, &HostData, now_ms())) {
             Admission::Pass => Action::Continue,
-            Admission::Refuse(response) => self.answer(&worker, &response),
+            Admission::Refuse { response, tenant } => {
+                if let Some(tenant) = tenant {
+                    worker.is_of(&tenant);
+                }
+                self.answer(&worker, &response)
+            }
             Admission::Read(admitted) => {
-                worker.admitted(&admitted);
+                worker.is_of(&admitted.tenant);
                 self.state = State::Reading(admitted);
                 Action::Pause
             }
@@ -111,7 +120,13 @@ impl HttpContext for Http {
         if let Some(refusal) = worker.judge(|fanouts| fanouts.judge_length(&admitted, body_bytes)) {
             return self.answer(&worker, &refusal);
         }
-        if end_of_stream { self.hand_over(&worker, admitted) } else { Action::Pause }
+        if end_of_stream {
+            return self.hand_over(&worker, admitted);
+        }
+        match worker.arrived(self.request, &admitted, body_bytes) {
+            Some(refusal) => self.answer(&worker, &refusal),
+            None => Action::Pause,
+        }
     }
 
     fn on_http_request_trailers(&mut self, _trailers: usize) -> Action {

@@ -5,18 +5,20 @@
 //! `thanos_receive_` family and `http_requests_total` are those of Thanos Receive, so that its dashboards and alerts go
 //! on working.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use proxy_wasm::hostcalls::{define_metric, increment_metric, record_metric};
 use proxy_wasm::types::MetricType;
-use ringside_filter_core::{Config, Counter, Fanouts, Form, Limit, Loaded, Response, SharedData};
+use ringside_filter_core::{
+    Config, Counter, Fanouts, Form, LEVELS, Levels, Limit, Loaded, Response, SharedData,
+};
 use ringside_hashring::Tenants;
 
 use crate::effects::now_ms;
 use crate::shared_data::HostData;
 
 /// The statuses that the filter answers with.
-const CODES: [u16; 9] = [200, 204, 400, 405, 409, 413, 415, 429, 503];
+const CODES: [u16; 10] = [200, 204, 400, 404, 405, 409, 413, 415, 429, 503];
 /// Where the workers keep the names of all rings that they have shown.
 const SHOWN: &str = "ringside.shown";
 
@@ -41,9 +43,8 @@ pub(crate) struct Stats {
     changes: Metric,
     errors: Metric,
     reload_successful: Metric,
-    writes: Level,
-    bytes: Level,
-    late_bytes: Level,
+    under_way: [Metric; LEVELS],
+    own: RefCell<Levels>,
 }
 
 #[derive(Clone, Copy)]
@@ -52,12 +53,6 @@ struct Metric(Option<u32>);
 struct ByResult {
     success: Metric,
     error: Metric,
-}
-
-/// A gauge over all workers, and this one's share in it.
-struct Level {
-    gauge: Metric,
-    own: Cell<i64>,
 }
 
 impl Metric {
@@ -99,20 +94,6 @@ impl ByResult {
     }
 }
 
-impl Level {
-    fn gauge(name: &str) -> Self {
-        Self { gauge: Metric::gauge(name), own: Cell::new(0) }
-    }
-
-    fn set(&self, value: usize) {
-        let value = value as i64;
-        let change = value - self.own.replace(value);
-        if change != 0 {
-            self.gauge.add(change);
-        }
-    }
-}
-
 impl Stats {
     /// Defines all counters, so that they are there with zero before the first request.
     pub(crate) fn define() -> Self {
@@ -142,9 +123,13 @@ impl Stats {
             changes: Metric::counter("thanos_receive_hashrings_file_changes_total"),
             errors: Metric::counter("thanos_receive_hashrings_file_errors_total"),
             reload_successful: Metric::gauge("thanos_receive_config_last_reload_successful"),
-            writes: Level::gauge("ringside_writes_in_flight"),
-            bytes: Level::gauge("ringside_in_flight_bytes"),
-            late_bytes: Level::gauge("ringside_late_write_bytes"),
+            under_way: [
+                Metric::gauge("ringside_writes_in_flight"),
+                Metric::gauge("ringside_in_flight_bytes"),
+                Metric::gauge("ringside_late_write_bytes"),
+                Metric::gauge("ringside_arriving_bytes"),
+            ],
+            own: RefCell::default(),
         }
     }
 
@@ -210,14 +195,10 @@ impl Stats {
             Counter::HeldBack => self.held_back,
             Counter::Waits => self.waits,
             Counter::Limited(limit) => return self.limited(limit),
+            Counter::ChargeLost => self.charge_lost,
             Counter::ClientGone => self.client_gone,
         };
         metric.add_one();
-    }
-
-    /// Counts a write that no balance was charged for.
-    pub(crate) fn charge_lost(&self) {
-        self.charge_lost.add_one();
     }
 
     /// Counts an answer to a client.
@@ -230,11 +211,14 @@ impl Stats {
         }
     }
 
-    /// Shows how much is under way.
+    /// Shows how much is under way in all workers, as far as it is known in this one.
     pub(crate) fn under_way(&self, fanouts: &Fanouts) {
-        self.writes.set(fanouts.writes());
-        self.bytes.set(fanouts.bytes_under_way());
-        self.late_bytes.set(fanouts.late_bytes());
+        let own =
+            [fanouts.writes(), fanouts.bytes_under_way(), fanouts.late_bytes(), fanouts.arriving_bytes()];
+        let sums = self.own.borrow_mut().set(&HostData, own.map(|level| level as u64), now_ms());
+        for (gauge, sum) in self.under_way.iter().zip(sums.into_iter().flatten()) {
+            gauge.set(sum);
+        }
     }
 
     fn limited(&self, limit: Limit) {

@@ -187,11 +187,16 @@ impl Raw {
 
     /// Reads one answer to its end.
     async fn status(&mut self) -> Result<u16> {
+        Ok(self.answer().await?.0)
+    }
+
+    /// The same, with the lines of its head in lower case.
+    async fn answer(&mut self) -> Result<(u16, Vec<String>)> {
         tokio::time::timeout(wait::PATIENCE, self.read_answer()).await.context("no answer")?
     }
 
-    async fn read_answer(&mut self) -> Result<u16> {
-        let (mut status, mut length) = (None, 0);
+    async fn read_answer(&mut self) -> Result<(u16, Vec<String>)> {
+        let (mut status, mut length, mut head) = (None, 0, Vec::new());
         loop {
             let mut line = String::new();
             ensure!(self.0.read_line(&mut line).await? > 0, "the connection ended");
@@ -203,9 +208,9 @@ impl Raw {
                 None => status = Some(line.split(' ').nth(1).context("no status")?.parse()?),
                 Some(status) if line.is_empty() => {
                     self.0.read_exact(&mut vec![0; length]).await?;
-                    return Ok(status);
+                    return Ok((status, head));
                 }
-                Some(_) => {}
+                Some(_) => head.push(line),
             }
         }
     }
@@ -239,6 +244,72 @@ async fn bodies_that_are_refused_are_not_waited_for() -> Result<()> {
         ensure!(answer.text().await?.contains("more than 33554432 bytes"), "{what}: no reason");
     }
     ensure!(stage.parts().await?.is_empty(), "a body that was refused went on");
+    stage.scratch.passed();
+    Ok(())
+}
+
+/// Senders drop their data at a 408, which is what Envoy itself says of a request that stops half way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_stalls_is_asked_for_again() -> Result<()> {
+    let stage = Stage::start("bodies-stalled", REPLICAS, &["--write-timeout=10ms".to_owned()]).await?;
+    for lines in [["content-length: 1000"], ["transfer-encoding: chunked"]] {
+        let mut raw = Raw::connect(&stage, &lines).await?;
+        raw.send(b"1f4\r\nhalf a body").await?;
+        let (status, head) = raw.answer().await?;
+        ensure!(status == 503 && head.contains(&"retry-after: 1".to_owned()), "{lines:?}: {status} {head:?}");
+    }
+    ensure!(stage.parts().await?.is_empty(), "half a body went on");
+    stage.scratch.passed();
+    Ok(())
+}
+
+/// Half of a body is in memory like a whole one.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_arrive_are_bounded() -> Result<()> {
+    let scratch = Scratch::new("bodies-arriving")?;
+    let receivers = Receiver::start_many(REPLICAS).await?;
+    let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
+    let hashrings = json!([{ "endpoints": addresses }]).to_string();
+    let small = |text: &mut String| {
+        let factor = "\"replication_factor\": 3,";
+        ensure!(text.contains(factor), "an odd bootstrap");
+        *text = text.replace(factor, &format!("{factor} \"in_flight_bytes_max\": 1048576,"));
+        Ok(())
+    };
+    let flags = ["--write-timeout=30s".to_owned()];
+    let envoy =
+        Envoy::start_edited_with_workers(&scratch.path().join("envoy"), &hashrings, &flags, 1, small).await?;
+    wait::eventually("healthy receivers", async || envoy.expect_all_healthy().await).await?;
+    let stage = Stage { scratch, envoy, receivers };
+    let arriving = async |expected: usize| {
+        wait::eventually("the bytes that arrived", async || {
+            let bytes = stage.envoy.metrics().await?.sum("ringside_arriving_bytes", &[]);
+            ensure!(bytes == expected as f64, "{bytes} of {expected} bytes");
+            Ok(())
+        })
+        .await
+    };
+
+    let body = wire::snappy(&request_of(800 << 10)?);
+    let (half, rest) = body.split_at(600 << 10);
+    let length = format!("content-length: {}", body.len());
+    let mut first = Raw::connect(&stage, &[&length]).await?;
+    first.send(half).await?;
+    arriving(half.len()).await?;
+    let mut second = Raw::connect(&stage, &[&length]).await?;
+    second.send(half).await?;
+    let (status, head) = second.answer().await?;
+    ensure!(status == 503 && head.contains(&"retry-after: 1".to_owned()), "{status} {head:?}");
+    let mut whole = Raw::connect(&stage, &["content-length: 5"]).await?;
+    whole.send(b"\x03abcd").await?;
+    ensure!(whole.status().await? == 200, "what is whole waits for nobody");
+    first.send(rest).await?;
+    ensure!(first.status().await? == 200, "the first was not let through");
+    let mut gone = Raw::connect(&stage, &[&length]).await?;
+    gone.send(half).await?;
+    arriving(half.len()).await?;
+    drop(gone);
+    arriving(0).await?;
     stage.scratch.passed();
     Ok(())
 }

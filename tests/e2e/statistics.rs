@@ -27,7 +27,10 @@ async fn numbers_and_lines_tell_what_happened() -> Result<()> {
         {"hashring": "four.dots", "endpoints": addresses},
     ]);
     let limits = scratch.path().join("limits.yaml");
-    std::fs::write(&limits, "default: {labels_per_series: 40, label_name_bytes: 50}")?;
+    std::fs::write(
+        &limits,
+        "default: {labels_per_series: 40, label_name_bytes: 50}\ntenants: {small: {body_bytes: 10}}",
+    )?;
     let flags = ["--access-log=access.log".to_owned(), format!("--limits={}", limits.display())];
     let folder = scratch.path().join("envoy");
     let envoy = Envoy::start(&folder, &rings.to_string(), &flags).await?;
@@ -58,6 +61,8 @@ async fn numbers_and_lines_tell_what_happened() -> Result<()> {
     wire::series(&mut beyond, &labels, &[(now, 1.0)]);
     let beyond = Sender::new(&envoy.write_url(), Some(SPLIT)).post(wire::snappy(&beyond)).await;
     ensure!(beyond.code() == Some(400), "{beyond:?}");
+    let too_long = Sender::new(&envoy.write_url(), Some("small")).post(body.clone()).await;
+    ensure!(too_long.code() == Some(413), "{too_long:?}");
 
     let metrics = envoy.metrics().await?;
     for (name, labels, expected) in [
@@ -80,6 +85,7 @@ async fn numbers_and_lines_tell_what_happened() -> Result<()> {
         ("ringside_writes_total", &[r#"form="unchanged""#], 2.0),
         ("ringside_writes_total", &[r#"form="split""#], 3.0),
         ("ringside_limited_total", &[r#"limit="labels""#], 1.0),
+        ("ringside_limited_total", &[r#"limit="body_bytes""#], 1.0),
         ("ringside_late_writes_given_up_total", &[], 0.0),
         ("ringside_parts_held_back_total", &[], 0.0),
     ] {
@@ -95,6 +101,7 @@ async fn numbers_and_lines_tell_what_happened() -> Result<()> {
         "ringside_late_writes_total",
         "ringside_late_write_bytes",
         "ringside_in_flight_bytes",
+        "ringside_arriving_bytes",
         "ringside_clients_gone_total",
         "ringside_rate_charges_lost_total",
     ] {
@@ -119,6 +126,7 @@ async fn expect_lines(folder: &std::path::Path) -> Result<()> {
         (json!(UNCHANGED), json!(null), "unavailable", 503),
         (json!(null), json!(null), "invalid", 400),
         (json!(SPLIT), json!("1"), "invalid", 400),
+        (json!("small"), json!(null), "too_large", 413),
     ];
     wait::eventually("the access log", async || {
         let text = std::fs::read_to_string(folder.join("access.log"))?;

@@ -108,6 +108,42 @@ async fn ingestors_that_answer_by_status_make_a_verdict() -> Result<()> {
     Ok(())
 }
 
+/// Ingestors do not say how much they were sent, so the filter counts it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_holds_in_front_of_ingestors() -> Result<()> {
+    let scratch = Scratch::new("thanos-receive-rate")?;
+    let receivers = Receiver::start_many(4).await?;
+    let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
+    let hashrings = json!([
+        {"hashring": "three", "tenants": ["unchanged"], "endpoints": addresses[..3]},
+        {"hashring": "four", "endpoints": addresses},
+    ]);
+    let limits = scratch.path().join("limits.yaml");
+    std::fs::write(&limits, "default: {samples_per_second: 1, burst: 1}")?;
+    let flags = ["--upstream=thanos-receive".to_owned(), format!("--limits={}", limits.display())];
+    let envoy = Envoy::start(&scratch.path().join("envoy"), &hashrings.to_string(), &flags).await?;
+
+    let now = clock::aligned(HOUR, MINUTE)?;
+    let samples: Vec<_> = (0..1000).map(|number| (now + number, 1.0)).collect();
+    let mut request = Vec::new();
+    wire::series(&mut request, &Labels::from([("__name__".to_owned(), "thanos".to_owned())]), &samples);
+    let body = wire::snappy(&request);
+    for tenant in ["unchanged", "split"] {
+        let sender = Sender::new(&envoy.write_url(), Some(tenant));
+        // What none of them takes is to come again, and costs nothing.
+        for (reply, expected) in [(503, 503), (503, 503), (200, 200), (200, 429)] {
+            receivers.iter().for_each(|receiver| receiver.answer(Reply::new(reply, "")));
+            let answer = sender.post(body.clone()).await;
+            ensure!(answer.code() == Some(expected), "{tenant}: {answer:?} instead of {expected}");
+        }
+    }
+    envoy.wait_idle().await?;
+    let lost = envoy.metrics().await?.sum("ringside_rate_charges_lost_total", &[]);
+    ensure!(lost == 0.0, "{lost} charges lost");
+    scratch.passed();
+    Ok(())
+}
+
 fn body() -> Result<Vec<u8>> {
     let labels = Labels::from([("__name__".to_owned(), "thanos".to_owned())]);
     let mut request = Vec::new();

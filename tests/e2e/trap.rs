@@ -120,6 +120,20 @@ async fn a_trap_costs_the_requests_in_flight() -> Result<()> {
         "of the writes in flight, {trapped} were lost with their worker, and {spared} went on in the other"
     );
     ensure!(trapped > 0, "no write was in flight where the trap was");
+    wait::eventually("what was under way in the modules that are gone to be forgotten", async || {
+        let metrics = stage.envoy.metrics().await?;
+        for gauge in [
+            "ringside_writes_in_flight",
+            "ringside_in_flight_bytes",
+            "ringside_late_write_bytes",
+            "ringside_arriving_bytes",
+        ] {
+            let level = metrics.sum(gauge, &[]);
+            ensure!(level == 0.0, "{gauge} is {level}");
+        }
+        Ok(())
+    })
+    .await?;
     stage.scratch.passed();
     Ok(())
 }

@@ -20,7 +20,11 @@ use crate::tenant::{self, Lookup, Place, TenantId};
 pub enum Admission {
     /// Not a write.
     Pass,
-    Refuse(Response),
+    Refuse {
+        response: Response,
+        /// Whose it is, where that was found out.
+        tenant: Option<TenantId>,
+    },
     /// Its body is to be read, and comes back with this.
     Read(Admitted),
 }
@@ -53,30 +57,36 @@ pub(crate) fn admit(
 ) -> Admission {
     let (protocol, declared) = match judge(head, config.body_bytes_max) {
         Judgement::Pass => return Admission::Pass,
-        Judgement::Refuse(response) => return Admission::Refuse(response),
+        Judgement::Refuse(response) => return Admission::Refuse { response, tenant: None },
         Judgement::Read { protocol, declared } => (protocol, declared),
     };
-    let refuse = |response| Admission::Refuse(unwritten(protocol, response));
+    let refuse = |tenant: Option<&TenantId>, response| Admission::Refuse {
+        response: unwritten(protocol, response),
+        tenant: tenant.cloned(),
+    };
     let tenant = match tenant::choose(&config.tenant_header, &config.default_tenant, &lookup) {
         Ok(tenant) => tenant,
-        Err(error) => return refuse(Response::refusal(400, error.to_string())),
+        Err(error) => {
+            let status = if error.is_the_operators() { 503 } else { 400 };
+            return refuse(None, Response::refusal(status, error.to_string()));
+        }
     };
     let limits = match limits::choose(config.limits_of(&tenant), &lookup) {
         Ok(limits) => limits,
         // A fault of the operator, not of the client: its data is worth keeping until it is mended.
-        Err(error) => return refuse(Response::refusal(503, error.to_string())),
+        Err(error) => return refuse(Some(&tenant), Response::refusal(503, error.to_string())),
     };
     let named = Place::ALL.into_iter().find_map(|place| lookup(Lookup::Metadata(place, "hashring")));
     let hashring = named.map(|name| String::from_utf8_lossy(&name).into());
     let admitted = Admitted { tenant, protocol, limits, hashring };
     let refusal = declared.and_then(|bytes| judge_length(bytes, admitted.body_bytes_max(config)));
     if let Some(refusal) = refusal {
-        return refuse(refusal);
+        return refuse(Some(&admitted.tenant), refusal);
     }
     if let Some(rate) = limits.rate
         && let Err(seconds) = rate.admit(shared, &admitted.tenant, now_ms)
     {
-        return refuse(Response::over_rate(rate, seconds));
+        return refuse(Some(&admitted.tenant), Response::over_rate(rate, seconds));
     }
     Admission::Read(admitted)
 }

@@ -147,8 +147,8 @@ fn in_order(mut refused: Vec<Refused>) -> Vec<Refused> {
 
 /// The outcome that a status states for a whole part.
 ///
-/// Refusals that speak of the path between filter and sidecar rather than of the data (401, 403, 404, 407, 408)
-/// count as unavailable: a retry may find the path mended, and nothing is dropped meanwhile.
+/// Only what speaks of the data is final. Every other refusal, such as 404 or 431, is a fault of the path between filter
+/// and sidecar, and counts as unavailable: a retry may find the path mended, and nothing is dropped meanwhile.
 pub(crate) fn outcome_of(status: u16) -> Outcome {
     match status {
         200..=299 => Outcome::Stored,
@@ -156,8 +156,7 @@ pub(crate) fn outcome_of(status: u16) -> Outcome {
         413 => Outcome::TooLarge,
         415 => Outcome::Unsupported,
         429 => Outcome::Limited,
-        401 | 403 | 404 | 407 | 408 => Outcome::Unavailable,
-        400..=499 => Outcome::Invalid,
+        400 | 422 => Outcome::Invalid,
         _ => Outcome::Unavailable,
     }
 }

@@ -42,7 +42,7 @@ pub enum Event<'a> {
     NoCluster { dispatch: Dispatch },
     /// A sidecar answered, or its stream was reset. Running out of time is an answer of 504.
     Answered { call: Call, reply: Reply<'a> },
-    /// The client's stream has ended, answered or not.
+    /// The client's stream has ended, answered or not; or it was answered before its body was whole.
     ClientGone { request: RequestId },
     /// Time has passed, about [`TICK_MS`](crate::TICK_MS) since the last one.
     Tick { elapsed_ms: u64 },
@@ -108,6 +108,8 @@ pub enum Counter {
     Waits,
     /// Something of a request that is sent on is beyond a limit.
     Limited(Limit),
+    /// Something is stored that no balance was charged for.
+    ChargeLost,
     /// A client left before its verdict.
     ClientGone,
 }

@@ -14,6 +14,7 @@ use ringside_hashring::Hashring;
 
 use crate::admission::{Admission, Admitted, admit, unwritten};
 use crate::answer::Answer;
+use crate::arriving::Arriving;
 use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::events::{Call, Counter, Dispatch, Effect, Event, RequestId};
@@ -26,7 +27,7 @@ use crate::split::{Form, Incoming, Plan, Splitter};
 use crate::tally::Tally;
 use crate::tenant::Lookup;
 use crate::waiting::Waiting;
-use crate::write::{SentPart, Write};
+use crate::write::{Charge, SentPart, Write};
 
 /// How often the host sends [`Event::Tick`], in milliseconds.
 pub const TICK_MS: u32 = 50;
@@ -34,6 +35,7 @@ pub const TICK_MS: u32 = 50;
 const TICK_MS_MAX: u64 = 1000;
 const HELD_BACK: &str = "not sent: too much is under way to it";
 const NOT_DISPATCHED: &str = "not sent: no such cluster, or none of its hosts can take it";
+const TOO_MANY_BYTES: &str = "too many bytes are under way";
 /// The most writes under way in one worker, late ones included. Beyond it a write gets 503 at once.
 pub const WRITES_MAX: usize = 1 << 16;
 
@@ -46,6 +48,7 @@ pub struct Fanouts {
     deadlines: VecDeque<(u64, RequestId)>,
     /// The sum of the ticks.
     now_ms: u64,
+    arriving: Arriving,
     backlog: Backlog,
     waiting: Waiting,
     draining: bool,
@@ -53,14 +56,16 @@ pub struct Fanouts {
 
 impl Fanouts {
     pub fn new(config: Config) -> Self {
-        let late_write_bytes_max = config.late_write_bytes_max;
+        let (arriving, backlog) =
+            (Arriving::new(config.in_flight_bytes_max), Backlog::new(config.late_write_bytes_max));
         Self {
             config,
             splitter: Splitter::default(),
             writes: BTreeMap::new(),
             deadlines: VecDeque::new(),
             now_ms: 0,
-            backlog: Backlog::new(late_write_bytes_max),
+            arriving,
+            backlog,
             waiting: Waiting::default(),
             draining: false,
         }
@@ -75,6 +80,11 @@ impl Fanouts {
         self.writes.len()
     }
 
+    /// How much is there of bodies that are not whole, in bytes.
+    pub fn arriving_bytes(&self) -> usize {
+        self.arriving.bytes()
+    }
+
     /// How much is under way to all sidecars, in bytes.
     pub fn bytes_under_way(&self) -> usize {
         self.backlog.bytes()
@@ -87,7 +97,7 @@ impl Fanouts {
 
     /// Whether nothing is kept of any write: none is under way, and no client's time is watched.
     pub fn is_empty(&self) -> bool {
-        let is_idle = self.writes.is_empty() && self.deadlines.is_empty();
+        let is_idle = self.writes.is_empty() && self.deadlines.is_empty() && self.arriving.is_empty();
         is_idle && self.backlog.is_empty() && self.waiting.is_empty()
     }
 
@@ -102,9 +112,19 @@ impl Fanouts {
         admit(&self.config, head, lookup, shared, now_ms)
     }
 
-    /// Judges how much of a body has arrived.
+    /// Judges the length of a body, be it whole or not.
     pub fn judge_length(&self, admitted: &Admitted, bytes: usize) -> Option<Response> {
         let refusal = judge_length(bytes, admitted.body_bytes_max(&self.config))?;
+        Some(unwritten(admitted.protocol, refusal))
+    }
+
+    /// Takes note of how much has arrived of a body that is not whole, until it is or its client is gone. Too much of all
+    /// bodies together is refused.
+    pub fn arrived(&mut self, request: RequestId, admitted: &Admitted, bytes: usize) -> Option<Response> {
+        if self.arriving.note(request, bytes) {
+            return None;
+        }
+        let refusal = Response::over_limit(503, Limit::InFlight, TOO_MANY_BYTES);
         Some(unwritten(admitted.protocol, refusal))
     }
 
@@ -112,6 +132,7 @@ impl Fanouts {
     pub fn on(&mut self, event: Event<'_>, effects: &mut Vec<Effect>) {
         match event {
             Event::Body { request, admitted, body } => {
+                self.arriving.end(request);
                 if let Err(response) = self.start(request, &admitted, body, effects) {
                     let response = unwritten(admitted.protocol, response);
                     effects.push(Effect::Respond { request, response, series: None });
@@ -130,6 +151,7 @@ impl Fanouts {
                 self.end(call, read, effects);
             }
             Event::ClientGone { request } => {
+                self.arriving.end(request);
                 if self.writes.get_mut(&request).is_some_and(Write::leave) {
                     effects.push(Effect::Count(Counter::ClientGone));
                 }
@@ -158,7 +180,7 @@ impl Fanouts {
             ));
         }
         if self.backlog.bytes() >= self.config.in_flight_bytes_max {
-            return Err(Response::over_limit(503, Limit::InFlight, "too many bytes are under way"));
+            return Err(Response::over_limit(503, Limit::InFlight, TOO_MANY_BYTES));
         }
         let received = body.len();
         let ring = ring_of(&self.config, admitted)?;
@@ -168,6 +190,7 @@ impl Fanouts {
             protocol: admitted.protocol,
             limits: limits.content,
             counts_samples: limits.rate.is_some(),
+            counts_unchanged: self.config.counts_samples,
             decoded_bytes_max: self.config.decoded_bytes_max,
         };
         let plan = self.splitter.plan(ring, &incoming, body);
@@ -181,12 +204,7 @@ impl Fanouts {
         if plan.refused.is_some() {
             effects.push(Effect::Count(Counter::Limited(Limit::Labels)));
         }
-        let mut charge = limits.rate.map(|rate| (admitted.tenant.clone(), rate));
-        if let Some(samples) = plan.samples
-            && let Some((tenant, rate)) = charge.take()
-        {
-            effects.push(Effect::Charge { tenant, rate, samples });
-        }
+        let charge = limits.rate.map(|rate| Charge::new(admitted.tenant.clone(), rate, plan.samples));
         let rule = Rule::new(ring.replication_factor());
         let (dispatches, series) = (self.dispatches(ring, request, admitted, &plan), plan.series());
         let tally = Tally::new(rule, plan.layout, plan.refused);
@@ -268,6 +286,9 @@ impl Fanouts {
         write.count(call.request, call.part, answer, effects);
         write.owe(&mut self.backlog);
         if write.is_over() {
+            if write.is_uncharged() {
+                effects.push(Effect::Count(Counter::ChargeLost));
+            }
             self.writes.remove(&call.request);
             self.drained(effects);
         }

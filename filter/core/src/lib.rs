@@ -12,11 +12,13 @@
 
 pub mod admission;
 pub mod answer;
+mod arriving;
 pub mod backlog;
 pub mod config;
 pub mod events;
 pub mod fanout;
 pub mod layout;
+pub mod levels;
 pub mod limits;
 pub mod metadata;
 pub mod news;
@@ -35,6 +37,7 @@ pub use answer::{ANSWER_BYTES_MAX, Reply};
 pub use config::{Config, ConfigError};
 pub use events::{Call, Counter, Dispatch, Effect, Event, RequestId};
 pub use fanout::{Fanouts, TICK_MS};
+pub use levels::{LEVELS, Levels};
 pub use limits::Limit;
 pub use news::{Loaded, load};
 pub use quorum::Outcome;

@@ -1,9 +1,10 @@
 //! The rate of samples that a tenant may send, kept where all workers see it.
 //!
 //! Owns one balance of samples for each tenant: it grows with time up to the burst, and falls by what is charged. A
-//! write is admitted while the balance is above zero, whatever its size, and charged in full: before it is sent where
-//! the filter looks inside, or else when a sidecar has said what it holds. So the balance may fall below zero, and the
-//! debt is worked off before the next write is admitted: over time a tenant gets its rate, in either form.
+//! write is admitted while the balance is above zero, whatever its size, and charged in full once it has its verdict and
+//! the filter or a sidecar has counted what it holds; not, if the verdict is that all of it is to come again. So the
+//! balance may fall below zero, and the debt is worked off before the next write is admitted: over time a tenant gets its
+//! rate, in either form and however many writes it has under way at once.
 //!
 //! Invariant: a charge is applied to the newest state or not at all, also when other workers charge at the same time.
 
@@ -29,8 +30,10 @@ pub struct Rate {
 
 /// How often a charge is tried. Somebody's charge gets through each time, so it takes as many workers to lose one.
 const TRIES: usize = 64;
-/// The longest time for which a client is sent away, in seconds; it is also all the debt that is kept.
+/// The longest time for which a client is sent away, in seconds. It may find that there is debt left.
 const RETRY_AFTER_SECONDS_MAX: u64 = 60;
+/// The most debt that is kept, in seconds of the rate: more than writes at once can run up, and an end to it.
+const DEBT_SECONDS_MAX: u64 = 3600;
 
 /// The state of a tenant: thousandths of a sample, so that a millisecond refills a whole number of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +63,7 @@ impl Rate {
             let known = shared.get(&key);
             let state = known.as_ref().and_then(|(value, _)| Balance::read(value));
             let mut balance = self.refill(state, now_ms);
-            let least = -thousandths(self.samples_per_second.saturating_mul(RETRY_AFTER_SECONDS_MAX));
+            let least = -thousandths(self.samples_per_second.saturating_mul(DEBT_SECONDS_MAX));
             let charged = balance.thousandths.saturating_sub(thousandths(samples));
             balance.thousandths = charged.max(least.min(balance.thousandths));
             shared.set(&key, &balance.write(), known.map(|(_, version)| version))

@@ -76,7 +76,9 @@ impl Response {
     pub fn unusable_body(error: &BodyError) -> Self {
         let message = error.to_string();
         match error {
-            BodyError::TooLarge { .. } => Self::over_limit(413, Limit::BodyBytes, message),
+            BodyError::TooLarge { .. } | BodyError::PartsTooLarge { .. } => {
+                Self::over_limit(413, Limit::BodyBytes, message)
+            }
             BodyError::TooManySeries { .. } => Self::over_limit(413, Limit::Series, message),
             BodyError::Empty | BodyError::NotSnappy { .. } | BodyError::Malformed(_) => {
                 Self::refusal(400, message)
@@ -101,7 +103,10 @@ impl Response {
 
     /// What became of the request, in one word for an access log.
     pub fn verdict_name(&self) -> &'static str {
-        outcome_of(self.status).name()
+        match self.status {
+            404 | 405 => Outcome::Invalid.name(),
+            status => outcome_of(status).name(),
+        }
     }
 
     /// Says what is written, as every answer to a request of remote write 2.0 does, and none to one of 1.0.

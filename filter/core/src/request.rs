@@ -17,6 +17,8 @@ pub struct Head<'a> {
     pub content_type: &'a [u8],
     pub content_encoding: &'a [u8],
     pub content_length: Option<&'a [u8]>,
+    /// Whether a route of the host's takes it.
+    pub is_routed: bool,
     /// Whether the request ends with its headers.
     pub is_bodyless: bool,
 }
@@ -36,6 +38,10 @@ pub enum Judgement {
 pub fn judge(head: &Head<'_>, body_bytes_max: usize) -> Judgement {
     if !is_write_path(head.path) {
         return Judgement::Pass;
+    }
+    if !head.is_routed {
+        // Nothing says whose it would be: a tenant may be in the metadata of the route.
+        return Judgement::Refuse(Response::refusal(404, "no route takes writes here"));
     }
     if head.method != b"POST" {
         return Judgement::Refuse(Response::method_not_allowed("POST"));
@@ -99,6 +105,7 @@ mod tests {
         content_type: b"application/x-protobuf",
         content_encoding: b"snappy",
         content_length: Some(b"100"),
+        is_routed: true,
         is_bodyless: false,
     };
 
@@ -126,6 +133,12 @@ mod tests {
         {
             assert_eq!(status(&Head { path: path.as_bytes(), method: b"GET", ..WRITE }), 0, "{path}");
         }
+    }
+
+    #[test]
+    fn a_write_without_a_route_is_not_taken() {
+        assert_eq!(status(&Head { is_routed: false, ..WRITE }), 404);
+        assert_eq!(status(&Head { is_routed: false, path: b"/", ..WRITE }), 0);
     }
 
     #[test]

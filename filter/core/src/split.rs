@@ -1,7 +1,7 @@
 //! From a client's body to one body per sidecar.
 //!
 //! Owns the two forms of a write. *Unchanged*: the ring has as many endpoints as replicas, so the body goes to
-//! all of them as it came; only its declared length is read. *Split*: the body is decompressed once, each series
+//! all of them as it came; only its declared length is read, unless its samples are to be counted here. *Split*: the body is decompressed once, each series
 //! is hashed where it lies, and its bytes are copied at most once per sidecar, however many replica sets that
 //! sidecar is in. A part is of the same version of remote write as the request; one of 2.0 carries the symbols that
 //! its series refer to at the places that they had, so that the references mean the same.
@@ -37,6 +37,9 @@ const EXPANSION_MAX: usize = 22;
 /// The series of a replica set are compressed once for all its sidecars where a set has so many bytes on the average;
 /// smaller pieces would compress too badly.
 const PIECE_BYTES_MIN: usize = 4 << 10;
+/// The most that the parts of one request may hold together before they are compressed, in bytes, however large a body
+/// may be: a module has a GiB for all that it does.
+const PARTS_BYTES_MAX: usize = 512 << 20;
 /// Buffers larger than this are given back after a request, in bytes.
 const SCRATCH_BYTES_MAX: usize = 4 << 20;
 
@@ -50,6 +53,8 @@ pub enum BodyError {
     TooLarge { declared: usize, max: usize },
     #[error("the body has more than {max} series")]
     TooManySeries { max: usize },
+    #[error("the parts for its sidecars have more than {max} bytes together; send fewer series at once")]
+    PartsTooLarge { max: usize },
     #[error("the body is not a snappy block: {reason}")]
     NotSnappy { reason: String },
     #[error("the body is not a remote-write request: {0}")]
@@ -70,6 +75,8 @@ pub struct Incoming<'a> {
     pub limits: ContentLimits,
     /// Whether its samples are to be counted, where the body is looked into.
     pub counts_samples: bool,
+    /// Whether it is looked into for that also where it goes out unchanged.
+    pub counts_unchanged: bool,
     pub decoded_bytes_max: usize,
 }
 
@@ -158,10 +165,16 @@ impl Splitter {
         body: Vec<u8>,
     ) -> Result<Plan, BodyError> {
         let declared = declared_len(&body, incoming.decoded_bytes_max)?;
-        if ring.endpoints().len() == ring.replication_factor() {
-            return Ok(unchanged(ring, body));
+        let is_unchanged = ring.endpoints().len() == ring.replication_factor();
+        if is_unchanged && !(incoming.counts_samples && incoming.counts_unchanged) {
+            return Ok(unchanged(ring, body, None));
         }
         self.decode(&body, declared)?;
+        if is_unchanged {
+            let samples = self.samples(incoming.protocol, declared);
+            self.give_back();
+            return Ok(unchanged(ring, body, Some(samples?)));
+        }
         drop(body);
         self.spans.clear();
         self.groups.clear();
@@ -170,7 +183,7 @@ impl Splitter {
             Protocol::V1 => self.place(ring, incoming, declared),
             Protocol::V2 => self.place_v2(ring, incoming, declared),
         };
-        let plan = placed.map(|()| self.split(ring, incoming, declared));
+        let plan = placed.and_then(|()| self.split(ring, incoming, declared));
         self.give_back();
         plan
     }
@@ -184,6 +197,25 @@ impl Splitter {
             Ok(_) => Ok(()),
             Err(error) => Err(BodyError::NotSnappy { reason: error.to_string() }),
         }
+    }
+
+    /// Counts the samples and histograms of a body.
+    fn samples(&self, protocol: Protocol, declared: usize) -> Result<u64, BodyError> {
+        let decoded = self.decoded.get(..declared).unwrap_or_default();
+        let mut all = Contents::default();
+        match protocol {
+            Protocol::V1 => {
+                for series in remote_write::time_series(decoded) {
+                    all += contents(&series?)?;
+                }
+            }
+            Protocol::V2 => {
+                for series in remote_write_v2::time_series(decoded) {
+                    all += series?.survey(|_| {})?.contents;
+                }
+            }
+        }
+        Ok(all.samples + all.histograms)
     }
 
     /// Finds the replica set of every series.
@@ -241,8 +273,14 @@ impl Splitter {
         Ok(())
     }
 
-    /// Builds the parts from the spans.
-    fn split(&mut self, ring: &Hashring, incoming: &Incoming<'_>, declared: usize) -> Plan {
+    /// Builds the parts from the spans. Series are in as many parts as they have replicas; symbols may be in all, so what
+    /// the parts hold is bounded here.
+    fn split(
+        &mut self,
+        ring: &Hashring,
+        incoming: &Incoming<'_>,
+        declared: usize,
+    ) -> Result<Plan, BodyError> {
         let decoded = self.decoded.get(..declared).unwrap_or_default();
         let order = self.groups.order(&self.spans);
         let members =
@@ -261,6 +299,9 @@ impl Splitter {
         if used.len() * PIECE_BYTES_MIN <= declared {
             used.iter().for_each(|group| self.packer.keep(series_of(group)));
         }
+        let max =
+            (ring.replication_factor() + 1).saturating_mul(incoming.decoded_bytes_max).min(PARTS_BYTES_MAX);
+        let mut parts_bytes = 0;
         let mut parts = Vec::with_capacity(endpoints.len());
         for endpoint in &endpoints {
             let held = || (0..).zip(used).filter(|(_, group)| members(group).contains(endpoint));
@@ -275,6 +316,10 @@ impl Splitter {
                         .write(|raw| series_of(group).for_each(|series| raw.extend_from_slice(series)));
                 }
             }
+            parts_bytes += self.packer.bytes();
+            if parts_bytes > max {
+                return Err(BodyError::PartsTooLarge { max });
+            }
             parts.push(Part { endpoint: *endpoint, body: Rc::new(self.packer.finish()) });
         }
         let mut layout = Layout::split(endpoints.len() as u16, order);
@@ -283,7 +328,7 @@ impl Splitter {
         }
         let samples = |group: &Group| group.contents.samples + group.contents.histograms;
         let samples = incoming.counts_samples.then(|| self.groups.used.iter().map(samples).sum());
-        Plan { form: Form::Split, parts, layout, samples, refused: self.refused.take() }
+        Ok(Plan { form: Form::Split, parts, layout, samples, refused: self.refused.take() })
     }
 
     fn give_back(&mut self) {
@@ -319,14 +364,14 @@ fn declared_len(body: &[u8], decoded_bytes_max: usize) -> Result<usize, BodyErro
     Ok(declared)
 }
 
-fn unchanged(ring: &Hashring, body: Vec<u8>) -> Plan {
+fn unchanged(ring: &Hashring, body: Vec<u8>, samples: Option<u64>) -> Plan {
     let body = Rc::new(body);
     // As many endpoints as replicas: there is one replica set, and it holds them all.
     let endpoints = ring.replica_sets().first().map_or(&[][..], |set| set.members());
     let parts: Vec<_> =
         endpoints.iter().map(|endpoint| Part { endpoint: *endpoint, body: Rc::clone(&body) }).collect();
     let layout = Layout::unchanged(parts.len() as u16);
-    Plan { form: Form::Unchanged, parts, layout, samples: None, refused: None }
+    Plan { form: Form::Unchanged, parts, layout, samples, refused: None }
 }
 
 /// How much a series of remote write 1.0 holds.

@@ -75,6 +75,14 @@ pub enum ChoiceError {
     Header { header: String, error: TenantError },
 }
 
+impl ChoiceError {
+    /// Whether the configuration is at fault and not what the client said or proved: its data is worth keeping until that
+    /// is mended.
+    pub fn is_the_operators(&self) -> bool {
+        matches!(self, Self::Metadata { place: Place::Route | Place::VirtualHost, .. })
+    }
+}
+
 /// Chooses the tenant: metadata, else the header unless metadata denies it, else the default. An empty header
 /// is no header.
 pub fn choose(

@@ -25,8 +25,23 @@ pub(crate) struct Write {
     client_waits: bool,
     /// How many series the request has, where somebody counted them.
     series: Option<u64>,
-    /// Whom to charge what the request holds, once a sidecar has said it.
-    charge: Option<(TenantId, Rate)>,
+    charge: Option<Charge>,
+}
+
+/// What a tenant owes for a write, until it is charged.
+pub(crate) struct Charge {
+    tenant: TenantId,
+    rate: Rate,
+    /// What the request holds, once somebody has counted it.
+    samples: Option<u64>,
+    /// Whether a sidecar stored some of it.
+    is_stored: bool,
+}
+
+impl Charge {
+    pub(crate) fn new(tenant: TenantId, rate: Rate, samples: Option<u64>) -> Self {
+        Self { tenant, rate, samples, is_stored: false }
+    }
 }
 
 /// One part of a write.
@@ -47,12 +62,7 @@ impl SentPart {
 
 impl Write {
     /// A write without parts as yet.
-    pub(crate) fn new(
-        protocol: Protocol,
-        tally: Tally,
-        series: Option<u64>,
-        charge: Option<(TenantId, Rate)>,
-    ) -> Self {
+    pub(crate) fn new(protocol: Protocol, tally: Tally, series: Option<u64>, charge: Option<Charge>) -> Self {
         Self { protocol, parts: Vec::new(), tally: Some(tally), client_waits: true, series, charge }
     }
 
@@ -96,13 +106,13 @@ impl Write {
     pub(crate) fn count(&mut self, request: RequestId, part: u16, answer: Answer, effects: &mut Vec<Effect>) {
         let success = answer.rest == Outcome::Stored && answer.refused.is_empty();
         effects.push(Effect::Count(Counter::Forward { success }));
-        if let Some(contents) = answer.contents
-            && let Some((tenant, rate)) = self.charge.take()
-        {
-            let samples = contents.samples.saturating_add(contents.histograms);
-            effects.push(Effect::Charge { tenant, rate, samples });
+        if let Some(charge) = &mut self.charge {
+            let said = answer.contents.map(|said| said.samples.saturating_add(said.histograms));
+            charge.samples = charge.samples.or(said);
+            charge.is_stored |= answer.rest == Outcome::Stored;
         }
         let Some(tally) = &mut self.tally else {
+            self.charge(effects);
             effects.push(Effect::Count(Counter::LateWrite { success }));
             if !answer.came {
                 effects.push(Effect::Count(Counter::LateWriteGivenUp));
@@ -138,12 +148,30 @@ impl Write {
         };
         let Some(written) = written else { return };
         let Some(tally) = self.tally.take() else { return };
+        if verdict == Outcome::Unavailable {
+            // The client comes again with all of it, and is charged then.
+            self.charge = None;
+        }
+        self.charge(effects);
         effects.push(Effect::Count(Counter::Replication { success: verdict == Outcome::Stored }));
         if self.leave() {
             let address = |part: u16| self.parts.get(usize::from(part)).map(|part| &*part.address);
             let response = Response::verdict(self.protocol, verdict, &tally, address);
             let response = response.with_written(self.protocol, written);
             effects.push(Effect::Respond { request, response, series: self.series });
+        }
+    }
+    /// Whether something is stored that the tenant was not charged for, because nobody has said how much it is.
+    pub(crate) fn is_uncharged(&self) -> bool {
+        self.charge.as_ref().is_some_and(|charge| charge.is_stored)
+    }
+
+    /// Charges the tenant after the verdict, as soon as it is known what for.
+    fn charge(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(Charge { tenant, rate, samples: Some(samples), .. }) =
+            self.charge.take_if(|charge| charge.samples.is_some())
+        {
+            effects.push(Effect::Charge { tenant, rate, samples });
         }
     }
 }

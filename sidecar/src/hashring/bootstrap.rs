@@ -91,6 +91,8 @@ pub(super) struct Plugin {
     pub(super) default_tenant: String,
     pub(super) write_timeout_ms: u64,
     pub(super) body_bytes_max: u64,
+    /// What stands behind the ring's addresses does not say how much it was sent.
+    pub(super) counts_samples: bool,
     pub(super) limits: Limits,
     pub(super) refusal: Option<Refusal>,
 }
@@ -213,6 +215,13 @@ impl Bootstrap {
 }
 
 impl Upstream {
+    /// Whether both are the same host and port, in whatever spelling.
+    pub(super) fn is_at_place_of(&self, other: &Self) -> bool {
+        let host =
+            |host: &str| host.parse::<IpAddr>().map_err(|_| host.trim_end_matches('.').to_ascii_lowercase());
+        self.port == other.port && host(&self.host) == host(&other.host)
+    }
+
     fn render(&self, cluster_kind: &str, settings: &str) -> String {
         let (kind, dns) = if self.is_ip { ("STATIC", "") } else { ("STRICT_DNS", DNS) };
         fill(
@@ -257,7 +266,8 @@ impl Plugin {
     /// What is there only if somebody set it.
     fn optional(&self) -> String {
         let refusal = self.refusal.iter().map(|refusal| ("refusal", serde_json::json!(refusal)));
-        let fields = self.limits.fields().into_iter().chain(refusal);
+        let counts = self.counts_samples.then_some(("counts_samples", serde_json::json!(true)));
+        let fields = counts.into_iter().chain(self.limits.fields()).chain(refusal);
         fields.map(|(name, value)| format!(",\n  {}: {value}", quoted(name))).collect()
     }
 }

@@ -89,7 +89,7 @@ pub(crate) struct RenderFlags {
     upstream: UpstreamKind,
     /// Port of remote write, where the ring's addresses carry another one, such as Thanos' gRPC port.
     #[arg(long, value_name = "PORT")]
-    upstream_port: Option<u16>,
+    pub(super) upstream_port: Option<u16>,
 }
 
 /// What the files are made of, as it was read.
@@ -168,6 +168,7 @@ pub(super) fn bootstrap(flags: &RenderFlags, inputs: &Inputs) -> anyhow::Result<
             default_tenant: flags.default_tenant.clone(),
             write_timeout_ms,
             body_bytes_max: flags.body_bytes_max,
+            counts_samples: flags.upstream == UpstreamKind::ThanosReceive,
             limits,
             refusal: None,
         },
@@ -183,18 +184,31 @@ fn bounded(flag: &str, value: u64, bounds: &RangeInclusive<u64>) -> anyhow::Resu
     Ok(())
 }
 
-/// One upstream for each address of any ring, in the order of the file.
+/// One upstream for each address of any ring, in the order of the file. Two addresses that lead to the same place would
+/// make one sidecar two replicas.
 fn upstreams(rings: &Hashrings, port: Option<u16>) -> anyhow::Result<Vec<Upstream>> {
     let mut upstreams: Vec<Upstream> = Vec::new();
     for endpoint in rings.rings().iter().flat_map(|named| named.ring().endpoints()) {
-        if upstreams.iter().all(|upstream| upstream.name != endpoint.address) {
-            upstreams.push(upstream(&endpoint.address, port)?);
+        if upstreams.iter().any(|upstream| upstream.name == endpoint.address) {
+            continue;
         }
+        let new = upstream(&endpoint.address, port)?;
+        if let Some(other) = upstreams.iter().find(|other| other.is_at_place_of(&new)) {
+            bail!(
+                "the endpoints {:?} and {:?} are one sidecar, at port {} of {}",
+                other.name,
+                new.name,
+                new.port,
+                new.host
+            );
+        }
+        upstreams.push(new);
     }
     Ok(upstreams)
 }
 
-fn upstream(address: &str, port: Option<u16>) -> anyhow::Result<Upstream> {
+/// What an address of a ring leads to; `port` in place of its own, if there is one.
+pub(super) fn upstream(address: &str, port: Option<u16>) -> anyhow::Result<Upstream> {
     let Some((host, own_port)) = address.rsplit_once(':') else {
         bail!("the endpoint {address:?} has no port: it must be HOST:PORT");
     };

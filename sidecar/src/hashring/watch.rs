@@ -79,14 +79,13 @@ impl<'a> Watch<'a> {
             (Err(reason), ..) => anyhow::bail!(reason),
             (Ok(_), Err(reason), _) => anyhow::bail!(reason.clone()),
         };
-        let before = kept.and_then(|kept| bootstrap(flags, &kept).ok()).map(|before| before.upstreams);
         let mut watch = Self {
             flags,
             directory,
             found: found.clone(),
             seen: Some(found),
             good: good.clone(),
-            upstreams: before.unwrap_or_default(),
+            upstreams: in_use(flags, directory),
             retire_at: None,
         };
         let rendering = bootstrap(flags, &good)?;
@@ -162,6 +161,16 @@ impl<'a> Watch<'a> {
 
 fn judge(flags: &RenderFlags, inputs: &Inputs) -> Result<Bootstrap, String> {
     bootstrap(flags, inputs).map_err(|error| format!("{error:#}"))
+}
+
+/// What has a cluster already: that of the ring when somebody watched last, and what had left it a moment before. None of
+/// it is lost by a file that is not ours.
+fn in_use(flags: &RenderFlags, directory: &Path) -> Vec<Upstream> {
+    let text = std::fs::read_to_string(directory.join(CLUSTERS_NAME)).unwrap_or_default();
+    let file: serde_json::Value = serde_saphyr::from_str(&text).unwrap_or_default();
+    let clusters = file["resources"].as_array().into_iter().flatten();
+    let names = clusters.filter_map(|cluster| cluster["name"].as_str());
+    names.filter_map(|name| render::upstream(name, flags.upstream_port).ok()).collect()
 }
 
 /// What was good when somebody watched last.

@@ -1,8 +1,14 @@
 //! Tenants that the operator's configuration or a gateway names, without a proof by the client itself.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use ringside_e2e::clock::{self, HOUR, MINUTE};
+use ringside_e2e::generator::{Sender, series};
+use ringside_e2e::wire;
 
 use super::{Refused, Stage, Tenant};
+
+const RECEIVE: &str = "/api/v1/receive";
+const ALIASES: [&str; 2] = ["/api/v1/write", "/api/v1/push"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateways_header_is_the_tenant() -> Result<()> {
@@ -22,7 +28,6 @@ async fn the_gateways_header_is_the_tenant() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_host_is_the_tenant() -> Result<()> {
     let stage = Stage::start("virtual-hosts", |_, _| Ok(())).await?;
-    let client = stage.plain_client();
     for (case, host, stage_header, tenant) in [
         ("a", "team-a.metrics.example", "", "team-a"),
         ("with a port", "team-a.metrics.example:19290", "", "team-a"),
@@ -32,9 +37,72 @@ async fn the_host_is_the_tenant() -> Result<()> {
         ("below a tenant", "x.team-a.metrics.example", "", "default-tenant"),
         ("any", "127.0.0.1", "test", "default-tenant"),
     ] {
-        let sender = client.clone().with_header("host", host.as_bytes());
-        let sender = sender.with_header("x-stage", stage_header.as_bytes());
-        stage.expect(case, &sender, Tenant(tenant)).await?;
+        for path in [RECEIVE].into_iter().chain(ALIASES) {
+            let client = stage.client(&stage.envoy.write_url().replace(RECEIVE, path));
+            let sender = client.with_header("host", host.as_bytes());
+            let sender = sender.with_header("x-stage", stage_header.as_bytes());
+            stage.expect(&format!("{case}, {path}"), &sender, Tenant(tenant)).await?;
+        }
     }
+    stage.end().await
+}
+
+/// The metadata of a route is for what the route takes; what none takes would be anybody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_route_there_is_no_write() -> Result<()> {
+    let stage = Stage::start("virtual-hosts", |_, text| {
+        ensure!(text.contains("(receive|write|push)"), "no such routes in the edge");
+        *text = text.replace("(receive|write|push)", "receive");
+        Ok(())
+    })
+    .await?;
+    for path in ALIASES {
+        let client = stage.client(&stage.envoy.write_url().replace(RECEIVE, path));
+        let client = |host: &str| client.clone().with_header("host", host.as_bytes());
+        stage.expect(path, &client("team-b.metrics.example"), Refused(404)).await?;
+        stage.expect(path, &client("team-a.metrics.example"), Tenant("team-a")).await?;
+    }
+    let client = stage.plain_client().with_header("host", b"team-b.metrics.example");
+    stage.expect("with a route", &client, Tenant("team-b")).await?;
+    stage.end().await
+}
+
+/// Limits of a virtual host's metadata are those of its tenant, and of no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_the_host_hold() -> Result<()> {
+    let stage = Stage::start_before(4, "virtual-hosts", |_, text| {
+        let rate = "samples_per_second: 100000, burst: 500000";
+        ensure!(text.contains(rate), "no such rate in the edge");
+        // So low that no time of a test works off the debt.
+        *text = text.replace(rate, "samples_per_second: 1, burst: 1");
+        Ok(())
+    })
+    .await?;
+    let now = clock::aligned(HOUR, MINUTE)?;
+    let body = |number| {
+        let mut request = Vec::new();
+        series("limits", number).iter().for_each(|labels| wire::series(&mut request, labels, &[(now, 1.0)]));
+        wire::snappy(&request)
+    };
+    let client = |host: &str| stage.plain_client().with_header("host", host.as_bytes());
+    let [limited, free] = ["team-a.metrics.example", "team-b.metrics.example"].map(client);
+    let expect = async |sender: &Sender, number, expected, words: &str| {
+        let (status, headers, message) = sender.exchange(body(number)).await?;
+        ensure!(status == expected && message.contains(words), "{number} series: {status} {message}");
+        ensure!(headers.contains_key("retry-after") == (status == 429), "{headers:?}");
+        Ok(())
+    };
+    expect(&limited, 10_001, 413, "more than 10000 series").await?;
+    expect(&limited, 10_000, 200, "").await?;
+    expect(&limited, 1, 429, "over the tenant's rate of 1 samples per second").await?;
+    expect(&free, 10_001, 200, "").await?;
+    expect(&free, 1, 200, "").await?;
+    let metrics = stage.envoy.metrics().await?;
+    for limit in ["series", "rate"] {
+        let hit = metrics.sum("ringside_limited_total", &[&format!("limit=\"{limit}\"")]);
+        ensure!(hit == 1.0, "{limit}: {hit}");
+    }
+    stage.envoy.wait_idle().await?;
+    stage.receivers.iter().for_each(|receiver| drop(receiver.take_parts()));
     stage.end().await
 }

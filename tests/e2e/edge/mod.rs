@@ -1,5 +1,5 @@
 //! Topology: clients → Envoy with the filter and one of the files of `envoy/edge` around it → three receivers in this
-//! process, RF=3, which keep what reaches them.
+//! process, RF=3, which keep what reaches them; four where the filter is to look inside.
 //!
 //! Each file is loaded as it is committed, but for paths and addresses. A client that proves who it is writes to its
 //! own tenant; one that does not writes nothing; and whatever a client says of its tenant never reaches a sidecar.
@@ -61,6 +61,15 @@ impl Stage {
     /// Starts Envoy with `envoy/edge/<edge>.yaml`. `prepare` writes the files that it names into the folder that it is
     /// given, and may change addresses in its text.
     async fn start(edge: &str, prepare: impl FnOnce(&Path, &mut String) -> Result<()>) -> Result<Self> {
+        Self::start_before(3, edge, prepare).await
+    }
+
+    /// The same before a number of receivers.
+    async fn start_before(
+        number: usize,
+        edge: &str,
+        prepare: impl FnOnce(&Path, &mut String) -> Result<()>,
+    ) -> Result<Self> {
         let scratch = Scratch::new(&format!("edge-{edge}"))?;
         let files = scratch.folder("files")?;
         let committed = tools::root().join("envoy/edge").join(edge).with_extension("yaml");
@@ -70,10 +79,7 @@ impl Stage {
         let path = scratch.path().join("edge.yaml");
         std::fs::write(&path, text)?;
 
-        let mut receivers = Vec::new();
-        for _ in 0..3 {
-            receivers.push(Receiver::start().await?);
-        }
+        let receivers = Receiver::start_many(number).await?;
         let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
         let hashrings = json!([{ "endpoints": addresses }]).to_string();
         let flags = [format!("--edge={}", path.display())];

@@ -12,7 +12,7 @@ use crate::rate::Rate;
 use crate::rate::tests::Shared;
 use crate::reply::Response;
 use crate::request::Head;
-use crate::tenant::{Lookup, Place};
+use crate::tenant::{Lookup, Place, TenantId};
 
 const V2: &[u8] = b"application/x-protobuf;proto=io.prometheus.write.v2.Request";
 const WRITE: Head<'static> = Head {
@@ -21,6 +21,7 @@ const WRITE: Head<'static> = Head {
     content_type: V2,
     content_encoding: b"snappy",
     content_length: Some(b"100"),
+    is_routed: true,
     is_bodyless: false,
 };
 
@@ -43,9 +44,12 @@ fn read(admission: Admission) -> Admitted {
     admitted
 }
 
+/// The answer to a request of the tenant "t", or of one that is not known.
 fn refusal(admission: Admission) -> Response {
-    let Admission::Refuse(response) = admission else { panic!("{admission:?}") };
+    let Admission::Refuse { response, tenant } = admission else { panic!("{admission:?}") };
     let zeros = response.headers.iter().filter(|(name, value)| name.ends_with("-written") && value == "0");
+    let is_about_tenant = response.body.contains("the tenant in the");
+    assert_eq!(tenant.as_ref().map(TenantId::as_str), (!is_about_tenant).then_some("t"));
     assert_eq!(zeros.count(), 3, "nothing is written, says every answer to 2.0");
     response
 }
@@ -59,7 +63,7 @@ fn headers_admit_refuse_or_pass() {
     let v1 = read(admitted(&Head { content_type: b"", ..WRITE }, "t", None, &shared));
     assert_eq!(v1.protocol, Protocol::V1);
     assert_eq!(refusal(admitted(&WRITE, "../x", None, &shared)).status, 400);
-    let Admission::Refuse(response) =
+    let Admission::Refuse { response, tenant: None } =
         admitted(&Head { content_type: b"text/plain", ..WRITE }, "t", None, &shared)
     else {
         panic!()
@@ -100,4 +104,14 @@ fn unusable_limits_send_nothing_on() {
     let limits: [(&str, &[u8]); 1] = [("sample_rate", b"10")];
     let response = refusal(admitted(&WRITE, "t", Some(&limits), &shared));
     assert_eq!((response.status, response.body.as_str()), (503, "the limit \"sample_rate\" is not known\n"));
+}
+
+#[test]
+fn a_tenant_that_the_operator_got_wrong_loses_nothing() {
+    for (place, status) in [(Place::Dynamic, 400), (Place::Route, 503), (Place::VirtualHost, 503)] {
+        let lookup =
+            |wanted: Lookup<'_>| (wanted == Lookup::Metadata(place, "tenant")).then(|| b"a/b".to_vec());
+        let response = refusal(admit(&config(), &WRITE, lookup, &Shared::default(), 1000));
+        assert_eq!(response.status, status, "{place}");
+    }
 }

@@ -46,7 +46,9 @@ fn a_status_alone_counts_for_every_series() {
     assert_eq!(said(415), Outcome::Unsupported);
     assert_eq!(said(422), Outcome::Invalid);
     assert_eq!(said(429), Outcome::Limited);
-    for status in [100, 302, 401, 403, 404, 408, 500, 502, 503, 504, 599, 0, 700] {
+    for status in [
+        100, 302, 401, 403, 404, 405, 408, 411, 414, 421, 426, 428, 431, 451, 500, 502, 503, 504, 599, 0, 700,
+    ] {
         assert_eq!(said(status), Outcome::Unavailable, "{status}");
     }
 }

@@ -350,14 +350,12 @@ fn limited() -> Admitted {
 }
 
 #[test]
-fn a_split_write_is_charged_before_it_is_sent() {
+fn a_split_write_is_charged_at_its_verdict() {
     let mut host = Host::new(5);
     let mut effects = Vec::new();
     let event = Event::Body { request: REQUEST, admitted: limited(), body: body_of(&[1, 1, 2]) };
     host.fanouts.on(event, &mut effects);
-    let charged = effects.iter().position(|effect| matches!(effect, Effect::Charge { samples: 2, .. }));
-    let sent = effects.iter().position(|effect| matches!(effect, Effect::Dispatch(_)));
-    assert!(charged.is_some() && charged < sent, "the series beyond a limit is neither sent nor charged");
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Charge { .. })));
     assert!(effects.iter().all(|effect| match effect {
         Effect::Dispatch(dispatch) => dispatch.headers().len() == 8,
         _ => true,
@@ -370,7 +368,43 @@ fn a_split_write_is_charged_before_it_is_sent() {
         host.responses[0].body,
         "refused: 1 series, the first of them at index 2: series 2: more than 1 labels\n"
     );
-    assert!(host.charged.is_empty());
+    assert_eq!(host.charged, [2], "the series beyond a limit is neither sent nor charged");
+}
+
+#[test]
+fn what_is_to_come_again_is_charged_then() {
+    let mut host = Host::new(5);
+    host.on(Event::Body { request: REQUEST, admitted: limited(), body: body_of(&[1]) });
+    for (part, status) in [(0, 503), (1, 503), (2, 200)] {
+        host.answer(part, status);
+    }
+    assert_eq!((host.statuses(), &host.charged[..]), (vec![503], &[][..]));
+    host.on(Event::Body { request: REQUEST, admitted: limited(), body: body_of(&[1]) });
+    for _ in 0..200 {
+        host.on(Event::Tick { elapsed_ms: 50 });
+    }
+    for part in 0..3 {
+        host.answer(part, 200);
+    }
+    assert_eq!((host.statuses(), &host.charged[..]), (vec![503, 503], &[][..]), "late writes come again too");
+    host.on(Event::Body { request: REQUEST, admitted: limited(), body: body_of(&[1]) });
+    for (part, status) in [(0, 503), (1, 200), (2, 200)] {
+        host.answer(part, status);
+    }
+    assert_eq!((host.statuses(), &host.charged[..]), (vec![503, 503, 200], &[1][..]));
+}
+
+#[test]
+fn an_unchanged_write_is_charged_by_a_late_answer() {
+    let mut host = Host::new(3);
+    host.on(Event::Body { request: REQUEST, admitted: limited(), body: body_of(&[1, 1]) });
+    host.answer(0, 200);
+    host.answer(1, 200);
+    assert_eq!((host.statuses(), host.charged.len()), (vec![200], 0));
+    let written = [Some(&b"2"[..]), Some(b"0"), Some(b"0")];
+    let call = Call { request: REQUEST, part: 2 };
+    host.on(Event::Answered { call, reply: Reply { written, ..status_only(200) } });
+    assert_eq!((&host.charged[..], host.counted(Counter::ChargeLost)), (&[2][..], 0));
 }
 
 #[test]
@@ -400,6 +434,19 @@ fn an_unchanged_write_is_charged_once_by_what_the_sidecars_say() {
     }
     assert_eq!(host.charged, [3]);
     assert_eq!(host.statuses(), [400], "the same answer as from a split write");
+}
+
+#[test]
+fn a_charge_is_lost_where_something_is_stored_and_nobody_says_how_much() {
+    for (statuses, lost) in [([200, 200, 200], 1), ([503, 503, 200], 0), ([400, 400, 503], 0)] {
+        let mut host = Host::new(3);
+        host.on(Event::Body { request: REQUEST, admitted: limited(), body: body_of(&[1]) });
+        for (part, status) in (0..).zip(statuses) {
+            host.answer(part, status);
+        }
+        assert_eq!((host.charged.len(), host.counted(Counter::ChargeLost)), (0, lost), "{statuses:?}");
+        assert_eq!(host.fanouts.writes(), 0);
+    }
 }
 
 #[test]
@@ -441,6 +488,27 @@ fn what_is_under_way_from_one_worker_is_bounded() {
     }
     host.write(body);
     assert_eq!(host.sent.len(), 6, "there is room again");
+}
+
+#[test]
+fn bodies_that_are_not_whole_are_bounded() {
+    let json = br#"{"hashrings":[{"endpoints":["a","b","c"]}],"in_flight_bytes_max":1048576}"#;
+    let mut host = Host { fanouts: Fanouts::new(Config::parse(json).unwrap()), ..Host::new(3) };
+    let [a, b] = [1, 2].map(RequestId);
+    let v2 = Admitted { protocol: Protocol::V2, ..admitted("t") };
+    assert_eq!(host.fanouts.arrived(a, &v2, 600_000), None);
+    let refusal = host.fanouts.arrived(b, &v2, 600_000).unwrap();
+    assert_eq!((refusal.status, host.fanouts.arriving_bytes()), (503, 600_000));
+    assert!(refusal.headers.iter().any(|(name, _)| *name == "x-prometheus-remote-write-samples-written"));
+    assert_eq!(host.fanouts.arrived(REQUEST, &v2, 400_000), None);
+    host.write(body(1));
+    assert_eq!((host.sent.len(), host.fanouts.arriving_bytes()), (3, 600_000), "what is whole has arrived");
+    for part in 0..3 {
+        host.answer(part, 200);
+    }
+    assert!(!host.fanouts.arriving.is_empty());
+    host.on(Event::ClientGone { request: a });
+    assert_eq!((host.fanouts.arriving_bytes(), host.counted(Counter::ClientGone)), (0, 0));
 }
 
 /// A body of series with one sample each and so many labels.

@@ -43,10 +43,18 @@ impl Default for Packer {
 }
 
 impl Packer {
-    /// Forgets the pieces of the request before.
+    /// Forgets the pieces of the request before, and a block that was not ended.
     pub(super) fn start(&mut self) {
-        self.kept.clear();
+        for buffer in [&mut self.raw, &mut self.kept, &mut self.elements] {
+            buffer.clear();
+        }
         self.pieces.clear();
+        self.len = 0;
+    }
+
+    /// How many bytes the block stands for so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.len + self.raw.len()
     }
 
     /// Compresses a piece, to be spliced by its number. No block is begun yet.
@@ -159,6 +167,7 @@ mod tests {
                 assert!(!packer.splice(4));
                 packer.write(|raw| raw.extend_from_slice(&long));
                 expected.extend_from_slice(&long);
+                assert_eq!(packer.bytes(), expected.len());
                 assert_eq!(decompress(&packer.finish()), expected);
             }
         }

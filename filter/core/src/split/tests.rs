@@ -57,7 +57,7 @@ fn decode(part: &[u8]) -> WriteRequest {
 
 fn incoming(tenant: &str, protocol: Protocol, decoded_bytes_max: usize) -> Incoming<'_> {
     let limits = ContentLimits::default();
-    Incoming { tenant, protocol, limits, counts_samples: false, decoded_bytes_max }
+    Incoming { tenant, protocol, limits, counts_samples: false, counts_unchanged: false, decoded_bytes_max }
 }
 
 fn plan(ring: &Hashring, body: Vec<u8>) -> Result<Plan, BodyError> {
@@ -129,6 +129,26 @@ fn a_ring_of_as_many_as_replicas_gets_the_body_as_it_came() {
 fn an_unchanged_body_is_not_looked_into() {
     // Declares five bytes and holds none that snappy knows: for the sidecars to refuse.
     assert!(plan(&ring(3), b"\x05\xff\xff\xff\xff".to_vec()).is_ok());
+}
+
+#[test]
+fn an_unchanged_body_is_counted_where_nobody_else_does_it() {
+    let plan = |endpoints, protocol, counts_samples, counts_unchanged, body| {
+        let incoming = Incoming { counts_samples, counts_unchanged, ..incoming("t", protocol, MAX) };
+        Splitter::default().plan(&ring(endpoints), &incoming, body)
+    };
+    let v2 = || body_v2(&["", "a", "b"], &[&[1, 2], &[1, 1], &[2, 2]]);
+    for (protocol, body, samples) in [(Protocol::V1, body(many(10)), 10), (Protocol::V2, v2(), 3)] {
+        let counted = plan(3, protocol, true, true, body.clone()).unwrap();
+        assert_eq!((counted.form, counted.samples), (Form::Unchanged, Some(samples)));
+        assert!(counted.parts.iter().all(|part| *part.body == body));
+        for (counts_samples, counts_unchanged) in [(true, false), (false, true)] {
+            let uncounted = plan(3, protocol, counts_samples, counts_unchanged, body.clone()).unwrap();
+            assert_eq!((uncounted.form, uncounted.samples), (Form::Unchanged, None));
+        }
+    }
+    let garbage = plan(3, Protocol::V1, true, true, b"\x05\xff\xff\xff\xff".to_vec());
+    assert!(matches!(garbage, Err(BodyError::NotSnappy { .. })), "{garbage:?}");
 }
 
 #[test]
@@ -421,5 +441,41 @@ fn many_symbols_on_many_sidecars_are_not_sorted_out() {
         let raw = snap::raw::Decoder::new().decompress_vec(&part.body).unwrap();
         let request = v2::Request::decode(raw.as_slice()).unwrap();
         assert_eq!(request.symbols, symbols);
+    }
+}
+
+/// What every part carries is bounded: a symbol that all series have, or all symbols where nobody knows which are meant.
+#[test]
+fn parts_that_are_too_large_together_are_refused() {
+    let refs: Vec<[u32; 4]> = (0..1000).map(|n| [1, 3 + n, 1, 2]).collect();
+    let refused = |endpoints, large: usize, unknown| {
+        let mut symbols = vec![String::new(), "a".to_owned(), "x".repeat(large)];
+        symbols.extend((0..1000).map(|n| n.to_string()));
+        let mut request = v2::Request { symbols, ..Default::default() }.encode_to_vec();
+        for refs in &refs {
+            // Known fields: all series refer to the large symbol. Else field 7, of four bytes, and none does.
+            let (refs, further) =
+                if unknown { (&refs[..2], &[0x3d, 0, 0, 0, 0][..]) } else { (&refs[..], &[][..]) };
+            let series = v2::TimeSeries { labels_refs: refs.to_vec(), ..Default::default() };
+            let series = [&series.encode_to_vec(), further].concat();
+            request.extend([&[0x2a, series.len() as u8][..], &series].concat());
+        }
+        let body = snap::raw::Encoder::new().compress_vec(&request).unwrap();
+        match plan_v2(&ring(endpoints), body) {
+            Ok(plan) => {
+                assert_eq!(plan.parts.len(), endpoints);
+                false
+            }
+            Err(BodyError::PartsTooLarge { max }) => {
+                assert_eq!(max, 4 * MAX);
+                true
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    for unknown in [false, true] {
+        assert!(!refused(40, MAX / 20, unknown));
+        assert!(refused(40, MAX / 2, unknown));
+        assert!(!refused(4, MAX / 2, unknown));
     }
 }

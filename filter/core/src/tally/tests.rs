@@ -26,7 +26,14 @@ mod written;
 #[cfg(not(target_arch = "wasm32"))]
 fn incoming(protocol: Protocol) -> Incoming<'static> {
     let limits = ContentLimits::default();
-    Incoming { tenant: "t", protocol, limits, counts_samples: false, decoded_bytes_max: 1 << 20 }
+    Incoming {
+        tenant: "t",
+        protocol,
+        limits,
+        counts_samples: false,
+        counts_unchanged: false,
+        decoded_bytes_max: 1 << 20,
+    }
 }
 
 /// What one replica makes of each series of the model.

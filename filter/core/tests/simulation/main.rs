@@ -4,8 +4,9 @@
 //! under way; one to three clients, which send both versions of remote write and repeat what they are told to repeat.
 //! Requests, replies and whole sidecars get lost, delayed or doubled. What must hold stands in `check`.
 //!
-//! `RINGSIDE_SIMULATION_SEEDS` sets how many seeds are tried, and `RINGSIDE_SIMULATION_FIRST` the first of them. A seed
-//! that fails is printed; kept as a test of its own below, with a name that says what went wrong, it stays tried.
+//! `RINGSIDE_SIMULATION_SEEDS` sets how many seeds are tried, and `RINGSIDE_SIMULATION_FIRST` the first of them, so that a
+//! seed that fails, which is printed, is tried alone by the two. One beyond those that are always tried becomes a test of its
+//! own with the fix, under a name that says what went wrong; none has so far.
 
 #![cfg(not(target_arch = "wasm32"))]
 

@@ -123,6 +123,22 @@ fn a_cluster_for_each_address() {
 }
 
 #[test]
+fn one_sidecar_under_two_names_is_refused() {
+    let error = |json: &str, further: &[&str]| format!("{:#}", rendered(json, further).unwrap_err());
+    let ports = r#"[{"endpoints": ["a:1", "a:2", "b:1"]}]"#;
+    assert!(rendered(ports, &[]).is_ok());
+    let said = error(ports, &["--upstream-port", "19291"]);
+    assert_eq!(said, r#"the endpoints "a:1" and "a:2" are one sidecar, at port 19291 of a"#);
+    for json in [
+        r#"[{"endpoints": ["a:1", "A.:1", "b:1"]}]"#,
+        r#"[{"endpoints": ["[::1]:1", "[0:0::1]:1", "b:1"]}]"#,
+        r#"[{"tenants": ["t"], "endpoints": ["a:1", "b:1", "c:1"]}, {"endpoints": ["b:01", "c:1", "d:1"]}]"#,
+    ] {
+        assert!(error(json, &[]).contains("are one sidecar"), "{json}");
+    }
+}
+
+#[test]
 fn the_plugin_gets_the_rings_as_they_are() {
     let json = "[\n  {\"hashring\": \"ü \\\"x\\\" ${wasm}\",\r\n\n   \"endpoints\": [\"a:1\",\t\"b:1\", \"c:1\"]}\n]\n";
     let further =
@@ -235,6 +251,9 @@ fn thanos_ingestors_get_http1_on_their_write_port() {
     assert_eq!(cluster["name"], "a.ringside:1", "the ring's address stays the name");
     assert!(cluster.to_string().contains(r#""port_value":19291"#), "{cluster}");
     assert!(text.contains("http_protocol_options: {}") && !text.contains("health_check"), "{text}");
+    let counts = |text: &str| Config::parse(plugin(&yaml(text)).as_bytes()).unwrap().counts_samples;
+    assert!(counts(&text), "an ingestor does not say how much it was sent");
+    assert!(!counts(&rendered(THREE, &[]).unwrap()));
     assert!(
         cluster["outlier_detection"]["enforcing_consecutive_5xx"] == 0,
         "answers do not eject: {cluster}"

@@ -165,6 +165,20 @@ fn a_restart_knows_what_was_good() {
     folder.set("hashrings.json", FOUR);
     drop(Watch::start(&flags, directory).unwrap());
     assert_eq!(folder.envoy().0.len(), 5, "late writes of the run before may be under way");
+    for _ in 0..2 {
+        let watch = Watch::start(&flags, directory).unwrap();
+        assert_eq!(folder.envoy().0.len(), 5, "those of the run before that one may be, too");
+        assert!(watch.retire_at.is_some());
+    }
+    let mut watch = Watch::start(&flags, directory).unwrap();
+    look(&mut watch, Instant::now() + Duration::from_secs(20));
+    assert_eq!(folder.envoy().0, ["b:1", "c:1", "d:1", "e:1"]);
+    for odd in ["", "[", "{resources: [{name: 5}, {name: f:1}, {name: '::'}, 7]}", "{resources: 7}"] {
+        folder.set("envoy/clusters.yaml", odd);
+        drop(Watch::start(&flags, directory).unwrap());
+        let expected = if odd.contains("f:1") { 5 } else { 4 };
+        assert_eq!(folder.envoy().0.len(), expected, "{odd}");
+    }
 
     let first = Folder::new("[", "");
     let flags = first.flags();
