@@ -27,7 +27,6 @@ mod layout;
 mod limits;
 mod read_at;
 mod read_only;
-#[allow(dead_code, unused_imports, reason = "not every kind of record is written yet")]
 mod record;
 mod retention;
 mod sample;

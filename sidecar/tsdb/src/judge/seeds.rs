@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::chunkenc::Encoding;
+use crate::encoding::put_varint;
 use crate::error::Error;
 use crate::fs::Fs;
 use crate::fs::faults::FaultFs;
 use crate::histogram::{FloatHistogram, Histogram, Span};
-use crate::record::{MmapMarkerEntry, MmapMarkersEncoder, TombstoneEntry, TombstonesEncoder};
 use crate::{Options, Tsdb, layout};
 
 const MINUTE: i64 = 60_000;
@@ -216,10 +216,13 @@ fn bodies() -> Vec<Vec<u8>> {
 
 /// Records of the kinds that no log of ours has; the segments have the others.
 fn records() -> Vec<Vec<u8>> {
-    let (mut tombstones, mut markers) = (TombstonesEncoder::default(), MmapMarkersEncoder::default());
-    for reference in 1..4 {
-        tombstones.push(TombstoneEntry { reference, mint: -5, maxt: 5_000 });
-        markers.push(MmapMarkerEntry { reference, chunk: reference << 32 | 8 });
+    // Kind, then references, with two times in varints and with a place in a chunk file.
+    let (mut tombstones, mut markers) = (vec![3], vec![5]);
+    for reference in 1..4u64 {
+        tombstones.extend(reference.to_be_bytes());
+        [-5, 5_000].into_iter().for_each(|t| put_varint(&mut tombstones, t));
+        markers.extend(reference.to_be_bytes());
+        markers.extend((reference << 32 | 8).to_be_bytes());
     }
-    vec![tombstones.bytes().to_vec(), markers.bytes().to_vec()]
+    vec![tombstones, markers]
 }

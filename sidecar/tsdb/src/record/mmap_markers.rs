@@ -1,7 +1,6 @@
 //! Records of the WBL that say which out-of-order chunk of a series was written to a head chunk file: the samples
 //! before the marker are in it.
 
-use super::{KEPT_BYTES_MAX, MMAP_MARKERS};
 use crate::encoding::{Decoder, Truncated};
 
 /// One written chunk.
@@ -34,33 +33,5 @@ impl Iterator for MmapMarkerRecords<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         (!self.body.is_empty()).then(|| self.entry())
-    }
-}
-
-/// Builds one record of markers; empty until the first.
-#[derive(Debug, Default)]
-pub(crate) struct MmapMarkersEncoder {
-    bytes: Vec<u8>,
-}
-
-impl MmapMarkersEncoder {
-    /// Adds a written chunk.
-    pub(crate) fn push(&mut self, entry: MmapMarkerEntry) {
-        if self.bytes.is_empty() {
-            self.bytes.push(MMAP_MARKERS);
-        }
-        self.bytes.extend_from_slice(&entry.reference.to_be_bytes());
-        self.bytes.extend_from_slice(&entry.chunk.to_be_bytes());
-    }
-
-    /// The payload; empty when nothing was added.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Starts anew and keeps the memory that a usual request needs.
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT_BYTES_MAX);
     }
 }

@@ -17,12 +17,14 @@ mod visit;
 use crate::encoding::{Decoder, Truncated, put_string, put_uvarint};
 use base::{Base, BaseEncoder};
 pub(crate) use exemplars::{ExemplarEntry, ExemplarRecords, ExemplarsEncoder};
-pub(crate) use histograms::{HistogramEntry, HistogramRecords, HistogramsEncoder, Number};
+#[cfg(test)]
+pub(crate) use histograms::Number;
+pub(crate) use histograms::{HistogramEntry, HistogramRecords, HistogramsEncoder};
 pub(crate) use metadata::{MetadataEncoder, MetadataEntry, MetadataRecords};
-pub(crate) use mmap_markers::{MmapMarkerEntry, MmapMarkerRecords, MmapMarkersEncoder};
+pub(crate) use mmap_markers::MmapMarkerRecords;
 pub(crate) use samples::{SampleEntry, SampleRecords, SamplesEncoder};
-pub(crate) use series::{SeriesEncoder, SeriesEntry, SeriesRecords};
-pub(crate) use tombstones::{TombstoneEntry, TombstoneRecords, TombstonesEncoder};
+pub(crate) use series::{SeriesEncoder, SeriesRecords};
+pub(crate) use tombstones::TombstoneRecords;
 pub(crate) use values::ValuesEncoder;
 pub(crate) use visit::{RUN_MAX, Visitor, visit};
 

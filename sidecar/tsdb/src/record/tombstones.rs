@@ -1,7 +1,6 @@
 //! Records of deleted time ranges.
 
-use super::{KEPT_BYTES_MAX, TOMBSTONES};
-use crate::encoding::{Decoder, Truncated, put_varint};
+use crate::encoding::{Decoder, Truncated};
 
 /// One deleted range of a series. Times are milliseconds, both inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,34 +35,5 @@ impl Iterator for TombstoneRecords<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         (!self.body.is_empty()).then(|| self.entry())
-    }
-}
-
-/// Builds one record of tombstones; empty until the first.
-#[derive(Debug, Default)]
-pub(crate) struct TombstonesEncoder {
-    bytes: Vec<u8>,
-}
-
-impl TombstonesEncoder {
-    /// Adds a deleted range.
-    pub(crate) fn push(&mut self, entry: TombstoneEntry) {
-        if self.bytes.is_empty() {
-            self.bytes.push(TOMBSTONES);
-        }
-        self.bytes.extend_from_slice(&entry.reference.to_be_bytes());
-        put_varint(&mut self.bytes, entry.mint);
-        put_varint(&mut self.bytes, entry.maxt);
-    }
-
-    /// The payload; empty when nothing was added.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Starts anew and keeps the memory that a usual request needs.
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT_BYTES_MAX);
     }
 }
