@@ -21,6 +21,7 @@ use ringside_proto::{Protocol, WireError, remote_write, remote_write_v2};
 use self::groups::{Group, Groups};
 use self::hash::{hash, hash_v2};
 use self::judge::Judge;
+use self::packer::Packer;
 use self::wanted::Wanted;
 use crate::layout::Layout;
 use crate::tally::RefusedHere;
@@ -28,10 +29,14 @@ use crate::tally::RefusedHere;
 mod groups;
 mod hash;
 mod judge;
+mod packer;
 mod wanted;
 
 /// No snappy element stands for more bytes than this per byte of itself: three bytes copy 64.
 const EXPANSION_MAX: usize = 22;
+/// The series of a replica set are compressed once for all its sidecars where a set has so many bytes on the average;
+/// smaller pieces would compress too badly.
+const PIECE_BYTES_MIN: usize = 4 << 10;
 /// The most that the parts of one request may hold together before they are compressed, in bytes, however large a body
 /// may be: a module has a GiB for all that it does.
 const PARTS_BYTES_MAX: usize = 512 << 20;
@@ -118,9 +123,7 @@ pub struct Splitter {
     spans: Vec<Span>,
     groups: Groups,
     refused: Option<RefusedHere>,
-    raw: Vec<u8>,
-    packed: Vec<u8>,
-    encoder: snap::raw::Encoder,
+    packer: Packer,
 }
 
 /// Where a series lies in the decoded body, and the group that it is in.
@@ -148,9 +151,7 @@ impl Default for Splitter {
             spans: Vec::new(),
             groups: Groups::default(),
             refused: None,
-            raw: Vec::new(),
-            packed: Vec::new(),
-            encoder: snap::raw::Encoder::new(),
+            packer: Packer::default(),
         }
     }
 }
@@ -289,31 +290,37 @@ impl Splitter {
         endpoints.dedup();
         let part_of = |endpoint: &EndpointIndex| endpoints.binary_search(endpoint).unwrap_or(0) as u16;
 
+        let series_of = |group: &Group| {
+            let indexes = group.range().filter_map(|at| order.get(at));
+            indexes.map(|index| bytes(decoded, &self.spans, *index))
+        };
+        let used = &self.groups.used;
+        self.packer.start();
+        if used.len() * PIECE_BYTES_MIN <= declared {
+            used.iter().for_each(|group| self.packer.keep(series_of(group)));
+        }
         let max =
             (ring.replication_factor() + 1).saturating_mul(incoming.decoded_bytes_max).min(PARTS_BYTES_MAX);
         let mut parts_bytes = 0;
         let mut parts = Vec::with_capacity(endpoints.len());
         for endpoint in &endpoints {
-            self.raw.clear();
-            let holds = |group: &Group| members(group).contains(endpoint);
+            let held = || (0..).zip(used).filter(|(_, group)| members(group).contains(endpoint));
             if incoming.protocol == Protocol::V2 {
-                let groups = (0..).zip(&self.groups.used).filter(|(_, group)| holds(group));
                 let symbols = self.symbols.symbols(decoded);
-                self.wanted.append_to(groups.map(|(place, _)| place), symbols, &mut self.raw);
+                let places = held().map(|(place, _)| place);
+                self.packer.write(|raw| self.wanted.append_to(places, symbols, raw));
             }
-            for group in self.groups.used.iter().filter(|group| holds(group)) {
-                for index in group.range().filter_map(|at| order.get(at)) {
-                    self.raw.extend_from_slice(bytes(decoded, &self.spans, *index));
+            for (place, group) in held() {
+                if !self.packer.splice(place as usize) {
+                    self.packer
+                        .write(|raw| series_of(group).for_each(|series| raw.extend_from_slice(series)));
                 }
             }
-            parts_bytes += self.raw.len();
+            parts_bytes += self.packer.bytes();
             if parts_bytes > max {
                 return Err(BodyError::PartsTooLarge { max });
             }
-            parts.push(Part {
-                endpoint: *endpoint,
-                body: Rc::new(pack(&mut self.encoder, &mut self.packed, &self.raw)),
-            });
+            parts.push(Part { endpoint: *endpoint, body: Rc::new(self.packer.finish()) });
         }
         let mut layout = Layout::split(endpoints.len() as u16, order);
         for group in &self.groups.used {
@@ -325,11 +332,10 @@ impl Splitter {
     }
 
     fn give_back(&mut self) {
-        for buffer in [&mut self.decoded, &mut self.raw, &mut self.packed] {
-            if buffer.capacity() > SCRATCH_BYTES_MAX {
-                *buffer = Vec::new();
-            }
+        if self.decoded.capacity() > SCRATCH_BYTES_MAX {
+            self.decoded = Vec::new();
         }
+        self.packer.give_back(SCRATCH_BYTES_MAX);
         if self.spans.capacity() * size_of::<Span>() > SCRATCH_BYTES_MAX {
             self.spans = Vec::new();
         }
@@ -381,17 +387,6 @@ fn contents(series: &remote_write::TimeSeries<'_>) -> Result<Contents, WireError
 fn bytes<'a>(decoded: &'a [u8], spans: &[Span], index: u32) -> &'a [u8] {
     let span = spans.get(index as usize);
     span.and_then(|span| decoded.get(span.start as usize..)?.get(..span.len as usize)).unwrap_or_default()
-}
-
-/// Compresses through a buffer that is kept, into a vector of just the size.
-fn pack(encoder: &mut snap::raw::Encoder, packed: &mut Vec<u8>, raw: &[u8]) -> Vec<u8> {
-    let most = snap::raw::max_compress_len(raw.len());
-    if packed.len() < most {
-        packed.resize(most, 0);
-    }
-    // Fails only for a buffer that is too small or more than 4 GiB of input, and both are excluded.
-    let length = encoder.compress(raw, packed).unwrap_or(0);
-    packed.get(..length).unwrap_or_default().to_vec()
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::ValueEnum;
 use ringside_proto::WRITE_PATHS;
-use ringside_proto::settings::late_write_timeout_ms;
 
 use super::edge::Edge;
 use super::limits::Limits;
@@ -53,9 +52,6 @@ const BUFFER_SLACK_BYTES: u64 = 1 << 20;
 
 /// How much longer a stream may be silent than the filter waits for a sidecar.
 const IDLE_SLACK_MS: u64 = 2_000;
-
-/// How much longer a sidecar may leave a ping unanswered than a late write.
-const KEEPALIVE_SLACK_MS: u64 = 5_000;
 
 /// All that a bootstrap is made of.
 pub(super) struct Bootstrap {
@@ -208,9 +204,7 @@ impl Bootstrap {
             UpstreamKind::Ringside => RINGSIDE,
             UpstreamKind::ThanosReceive => THANOS_RECEIVE,
         };
-        let keepalive = seconds(late_write_timeout_ms(self.plugin.write_timeout_ms) + KEEPALIVE_SLACK_MS);
-        let kind = fill(kind, &[("keepalive_timeout", &keepalive)]);
-        let settings = [kind.as_str(), FAILURES].concat();
+        let settings = [kind, FAILURES].concat();
         let references = references(&settings);
         let cluster = |(number, upstream): (usize, &Upstream)| {
             let settings = if number == 0 { &settings } else { &references };

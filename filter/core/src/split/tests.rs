@@ -305,7 +305,7 @@ fn large_buffers_are_given_back() {
     let long = "x".repeat(9 << 20);
     let large = body(vec![series(&[("a", &long)], 1)]);
     splitter.plan(&ring, &incoming("t", Protocol::V1, 32 << 20), large).unwrap();
-    assert!(splitter.decoded.capacity() + splitter.raw.capacity() + splitter.packed.capacity() < 1 << 20);
+    assert!(splitter.decoded.capacity() + splitter.packer.capacity() < 1 << 20);
 }
 
 /// A body of remote write 2.0: the symbols, and series of these references with one sample each.
