@@ -116,6 +116,7 @@ pub struct Part {
 }
 
 /// Plans writes. Keeps buffers from one request to the next.
+#[derive(Default)]
 pub struct Splitter {
     decoded: Vec<u8>,
     symbols: SymbolTable,
@@ -139,20 +140,6 @@ impl Span {
 
     fn ending(end: usize, len: usize, group: u32) -> Self {
         Self { start: (end - len) as u32, len: len as u32, group }
-    }
-}
-
-impl Default for Splitter {
-    fn default() -> Self {
-        Self {
-            decoded: Vec::new(),
-            symbols: SymbolTable::default(),
-            wanted: Wanted::default(),
-            spans: Vec::new(),
-            groups: Groups::default(),
-            refused: None,
-            packer: Packer::default(),
-        }
     }
 }
 

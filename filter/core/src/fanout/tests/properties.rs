@@ -1,5 +1,5 @@
 //! Whatever arrives, and in whatever order: no panic, one answer for each client that waits, each part accounted for
-//! once, and nothing left over.
+//! once, nothing charged twice or for what is to come again, and nothing left over.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::events::{Call, Counter, Effect, Event, RequestId};
 use crate::fanout::Fanouts;
 use crate::limits::Limits;
+use crate::rate::Rate;
 use crate::tenant::TenantId;
 
 /// One step of a host, on one of a few requests.
@@ -22,6 +23,7 @@ enum Step {
     Answer(Call, Option<u16>, bool, Vec<u8>),
     NotDispatched(Call),
     ClientGone(u32),
+    Arrived(u32, usize),
     Tick(u64),
 }
 
@@ -56,6 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(call, status, is_list, body)| Step::Answer(call, status, is_list, body)),
         1 => call().prop_map(Step::NotDispatched),
         1 => (0_u32..6).prop_map(Step::ClientGone),
+        1 => (0_u32..6, any::<u32>()).prop_map(|(request, bytes)| Step::Arrived(request, bytes as usize)),
         1 => any::<u64>().prop_map(Step::Tick),
     ]
 }
@@ -64,6 +67,9 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Seen {
     responses: usize,
+    /// To come again, as it was told.
+    again: bool,
+    charges: usize,
     is_gone: bool,
 }
 
@@ -79,19 +85,34 @@ proptest! {
         let json = format!(r#"{{"hashrings":[{{"endpoints":[{}]}}]}}"#, endpoints.join(","));
         let mut fanouts = Fanouts::new(Config::parse(json.as_bytes()).unwrap());
         let tenant = TenantId::new("t").unwrap();
+        let rate = Some(Rate { samples_per_second: 1, burst: 1 });
+        let limits = Limits { rate, ..Limits::default() };
         // A host does not use the name of a request again: the same number means another one in the next round.
         let mut round: BTreeMap<u32, u32> = BTreeMap::new();
         let mut seen: BTreeMap<RequestId, Seen> = BTreeMap::new();
         let (mut sent, mut ended) = (Vec::new(), 0);
         let mut on = |fanouts: &mut Fanouts, seen: &mut BTreeMap<RequestId, Seen>, event: Event<'_>| {
             let mut effects = Vec::new();
+            let about = match &event {
+                Event::Body { request, .. } => Some(*request),
+                Event::Answered { call, .. } | Event::NotDispatched { call } => Some(call.request),
+                _ => None,
+            };
             fanouts.on(event, &mut effects);
             for effect in effects {
                 match effect {
                     Effect::Dispatch(dispatch) => sent.push(dispatch.call),
-                    Effect::Respond { request, .. } => seen.entry(request).or_default().responses += 1,
+                    Effect::Respond { request, response, .. } => {
+                        let seen = seen.entry(request).or_default();
+                        seen.responses += 1;
+                        seen.again = response.status == 503;
+                    }
+                    Effect::Charge { .. } => {
+                        let request = about.expect("time is not charged for");
+                        seen.entry(request).or_default().charges += 1;
+                    }
                     Effect::Count(Counter::Forward { .. }) => ended += 1,
-                    Effect::Count(_) | Effect::Charge { .. } | Effect::Drained => {}
+                    Effect::Count(_) | Effect::Drained => {}
                 }
             }
         };
@@ -104,7 +125,7 @@ proptest! {
                     *round.entry(number).or_default() += 1;
                     let request = named(&round, number);
                     seen.entry(request).or_default();
-                    let admitted = Admitted { tenant: tenant.clone(), protocol, limits: Limits::default(), hashring: None };
+                    let admitted = Admitted { tenant: tenant.clone(), protocol, limits, hashring: None };
                     on(&mut fanouts, &mut seen, Event::Body { request, admitted, body });
                 }
                 Step::Answer(call, status, is_list, body) => {
@@ -125,6 +146,10 @@ proptest! {
                     }
                     on(&mut fanouts, &mut seen, Event::ClientGone { request });
                 }
+                Step::Arrived(number, bytes) => {
+                    let admitted = Admitted { tenant: tenant.clone(), protocol: Protocol::V1, limits, hashring: None };
+                    let _ = fanouts.arrived(named(&round, number), &admitted, bytes);
+                }
                 Step::Tick(elapsed_ms) => on(&mut fanouts, &mut seen, Event::Tick { elapsed_ms }),
             }
         }
@@ -136,11 +161,17 @@ proptest! {
                 }
             }
         }
+        for round in 0..=80 {
+            for number in 0..6 {
+                fanouts.on(Event::ClientGone { request: RequestId(number + 100 * round) }, &mut Vec::new());
+            }
+        }
         for (request, seen) in &seen {
+            prop_assert!(seen.charges <= usize::from(!seen.again), "{:?} is charged {} times", request, seen.charges);
             prop_assert_eq!(seen.responses, usize::from(!seen.is_gone), "{:?}", request);
         }
         prop_assert_eq!(sent.len(), ended, "each part ends once");
         prop_assert_eq!(fanouts.writes(), 0);
-        prop_assert!(fanouts.backlog.is_empty());
+        prop_assert!(fanouts.backlog.is_empty() && fanouts.arriving.is_empty());
     }
 }
