@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::background;
 use crate::backoff;
 use crate::metrics::{Metrics, TenantLabels};
 use crate::shipper::uploaded_blocks;
@@ -167,7 +168,7 @@ async fn cut_all(
         let work = Arc::clone(tsdb);
         let start = Instant::now();
         let cut =
-            spawn_blocking(move || if work.due() { work.cut_block().map(Some) } else { Ok(None) }).await;
+            background::run(move || if work.due() { work.cut_block().map(Some) } else { Ok(None) }).await;
         let labels = TenantLabels { tenant: tenant.clone() };
         if !matches!(cut, Ok(Ok(None))) {
             metrics.compactions_triggered.get_or_create(&labels).inc();
@@ -203,7 +204,7 @@ async fn cut_all(
 /// Moves finished chunks to files, and truncates logs if that failed before. Both are tried again in their turn.
 async fn tidy(tenant: &TenantId, tsdb: &Arc<Tsdb>) {
     let work = Arc::clone(tsdb);
-    let done = spawn_blocking(move || {
+    let done = background::run(move || {
         work.map_chunks()?;
         if work.log_truncation_due() { work.truncate_logs() } else { Ok(()) }
     });
@@ -220,7 +221,7 @@ async fn apply_retention(tenant: &TenantId, tsdb: &Arc<Tsdb>, retention: Retenti
         return;
     }
     let work = Arc::clone(tsdb);
-    let applied = spawn_blocking(move || match retention {
+    let applied = background::run(move || match retention {
         Retention::Off => Ok(Vec::new()),
         Retention::All => work.apply_retention(&|_| true),
         Retention::Uploaded => {

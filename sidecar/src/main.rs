@@ -2,6 +2,7 @@
 
 mod app;
 mod append;
+mod background;
 mod backoff;
 mod bucket;
 mod cardinality;
