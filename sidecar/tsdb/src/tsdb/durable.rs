@@ -129,6 +129,20 @@ mod tests {
         assert!(tsdb.is_broken());
     }
 
+    /// A new segment of one log makes what waits for the other one durable too.
+    #[test]
+    fn whoever_writes_the_queue_syncs_both_logs() {
+        let fs = FaultFs::default();
+        let tsdb = open(&fs, WalSync::Group);
+        append(&tsdb, 100_000);
+        let late = append(&tsdb, 50_000);
+        tsdb.wal.next_segment().unwrap();
+        let mut cx = Context::from_waker(Waker::noop());
+        let waiting = pin!(tsdb.durable(late, |_| panic!("it is written"))).poll(&mut cx);
+        assert!(matches!(waiting, Poll::Ready(Ok(()))));
+        assert_eq!(samples(&fs.reboot(Survives::Nothing)), Some((50_000, 100_000)));
+    }
+
     #[test]
     fn what_was_abandoned_acknowledges_nothing() {
         let fs = FaultFs::default();

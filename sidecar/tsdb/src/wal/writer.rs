@@ -266,9 +266,13 @@ impl Wal {
         self.exclusive(Segments::sync)
     }
 
-    /// Writes everything queued so far, finishes the open segment and begins the next; returns its index.
+    /// Writes and syncs everything queued so far, for whoever waits for either log takes it as durable then; finishes the
+    /// open segment of the write-ahead log and begins the next. Returns its index.
     pub(crate) fn next_segment(&self) -> Result<u64, Error> {
-        self.exclusive(|segments| segments.wal.next_segment())?;
+        self.exclusive(|segments| {
+            segments.sync()?;
+            segments.wal.next_segment()
+        })?;
         Ok(self.lock().segment)
     }
 
