@@ -66,7 +66,7 @@ fn too_large(declared_bytes: u64) -> WriteError {
 }
 
 impl BufferPool {
-    /// Decompresses a snappy block. CPU work: not for the async runtime.
+    /// Decompresses a snappy block. CPU work: a large block is not for the async runtime.
     pub(crate) fn decompress(&self, compressed: &[u8]) -> Result<Decoded, WriteError> {
         let len = declared_bytes(compressed)?;
         let mut buffer = self.take();

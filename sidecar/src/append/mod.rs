@@ -29,7 +29,7 @@ pub(crate) struct Totals {
 /// Walks the whole body. An error means that nothing of it may be stored.
 pub(crate) fn check(body: &[u8], protocol: Protocol) -> Result<Totals, WriteError> {
     match protocol {
-        Protocol::V1 => Ok(v1::check(body, None)?.totals),
+        Protocol::V1 => Ok(v1::check(body)?),
         Protocol::V2 => v2::check(body),
     }
 }
@@ -45,10 +45,7 @@ pub(crate) fn append(
 ) -> Result<(Totals, Outcome), WriteError> {
     match protocol {
         Protocol::V1 => {
-            let mut appender = tsdb.appender()?;
-            let checked = v1::check(body, Some(&mut appender))?;
-            let totals = checked.totals;
-            let (outcome, pending) = v1::append(checked, judge(totals)?, appender)?;
+            let (totals, outcome, pending) = v1::append(body, tsdb.appender()?, judge)?;
             pending.wait()?;
             Ok((totals, outcome))
         }
@@ -72,10 +69,8 @@ pub(crate) fn append_now(
     if protocol == Protocol::V2 {
         return Ok(None);
     }
-    let Some(mut appender) = tsdb.try_appender()? else { return Ok(None) };
-    let checked = v1::check(body, Some(&mut appender))?;
-    let totals = checked.totals;
-    let (outcome, pending) = v1::append(checked, judge(totals)?, appender)?;
+    let Some(appender) = tsdb.try_appender()? else { return Ok(None) };
+    let (totals, outcome, pending) = v1::append(body, appender, judge)?;
     Ok(Some((totals, outcome, pending.position())))
 }
 

@@ -11,6 +11,7 @@ use ringside_tsdb::{Appender, Pending, Scan, SeriesRef};
 use super::Totals;
 use super::outcome::Outcome;
 use super::series::{SAMPLE, Series, V1, Writer};
+use crate::error::WriteError;
 
 /// What was found of so many series of a body is kept between checking and appending, some fifty bytes each; the rest of
 /// a larger body is taken apart twice.
@@ -20,8 +21,8 @@ const SERIES_BYTES: usize = 256;
 
 /// A body that was checked to its last byte, for the appender that was there.
 #[derive(Debug)]
-pub(super) struct Checked<'b> {
-    pub(super) totals: Totals,
+struct Checked<'b> {
+    totals: Totals,
     /// What was found of the first series.
     found: Vec<Found<'b>>,
     /// The series after those.
@@ -36,11 +37,25 @@ enum Found<'b> {
     Other(TimeSeries<'b>, Option<SeriesRef>),
 }
 
-/// Walks the whole body, and looks its series up if there is where. An error means that nothing of it may be stored.
-pub(super) fn check<'b>(
-    body: &'b [u8],
-    mut appender: Option<&mut Appender<'_>>,
-) -> Result<Checked<'b>, WireError> {
+/// Walks the whole body. An error means that nothing of it may be stored.
+pub(super) fn check(body: &[u8]) -> Result<Totals, WireError> {
+    Ok(look_up(body, None)?.totals)
+}
+
+/// Checks a body, has it judged, and appends it. What was accepted is durable when the returned is.
+pub(super) fn append<'t>(
+    body: &[u8],
+    mut appender: Appender<'t>,
+    judge: impl FnOnce(Totals) -> Result<ContentLimits, WriteError>,
+) -> Result<(Totals, Outcome, Pending<'t>), WriteError> {
+    let checked = look_up(body, Some(&mut appender))?;
+    let totals = checked.totals;
+    let (outcome, pending) = append_checked(checked, judge(totals)?, appender)?;
+    Ok((totals, outcome, pending))
+}
+
+/// Walks the whole body, and looks its series up if there is where.
+fn look_up<'b>(body: &'b [u8], mut appender: Option<&mut Appender<'_>>) -> Result<Checked<'b>, WireError> {
     let mut totals = Totals { other_bytes: body.len() as u64, ..Totals::default() };
     let mut scan = Scan::default();
     let mut walk = time_series(body);
@@ -76,8 +91,8 @@ pub(super) fn check<'b>(
     Ok(Checked { totals, found, rest })
 }
 
-/// Appends what [`check`] has looked up for the same appender.
-pub(super) fn append<'t>(
+/// Appends what [`look_up`] has found for the same appender.
+fn append_checked<'t>(
     checked: Checked<'_>,
     limits: ContentLimits,
     appender: Appender<'t>,

@@ -1,8 +1,8 @@
 //! `POST /api/v1/receive`: judges a write request, has it stored, and answers.
 //!
 //! The headers are judged before the body is read, the body's declared size before it is decompressed, its whole
-//! structure before anything is stored. Decoding and appending happen in [`job`], on the blocking pool, and go on to
-//! their end even when the client has gone.
+//! structure before anything is stored. What [`job`] does with a body it does to its end, and [`commit`] has it made
+//! durable, even when the client has gone.
 
 mod commit;
 mod job;

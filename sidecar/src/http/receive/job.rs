@@ -1,4 +1,4 @@
-//! What is done with a body on the blocking pool: decompressed, held against the tenant's limits, appended.
+//! What is done with a body: decompressed, held against the tenant's limits, appended.
 
 use std::sync::Arc;
 
