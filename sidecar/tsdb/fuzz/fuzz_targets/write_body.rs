@@ -3,6 +3,7 @@
 
 #![no_main]
 
+#[expect(dead_code, reason = "the target may block")]
 #[path = "../../../src/append/mod.rs"]
 mod append;
 #[path = "../../../src/histograms.rs"]
