@@ -81,6 +81,19 @@ impl<'a> TimeSeries<'a> {
         Some((labels, Sample { value: f64::from_bits(value), timestamp }))
     }
 
+    /// What stands before the last bytes, where these look like a float sample as nearly every sender writes it, which
+    /// leaves a value of zero out. It is a look from behind: they are a field, and the only one besides the labels, where
+    /// what stands before them is labels and nothing else.
+    #[inline]
+    pub fn before_sample(&self) -> Option<&'a [u8]> {
+        const SAMPLE: u8 = SAMPLES as u8;
+        match self.body() {
+            [before @ .., SAMPLE, 16, 0x09, _, _, _, _, _, _, _, _, 0x10, _, _, _, _, _, _] => Some(before),
+            [before @ .., SAMPLE, 7, 0x10, _, _, _, _, _, _] => Some(before),
+            _ => None,
+        }
+    }
+
     #[inline]
     fn take_apart<const CHECK: bool>(&self, known: usize) -> Result<Parts<'a>, WireError> {
         let start = self.cursor();
@@ -193,6 +206,25 @@ mod tests {
         {
             assert!(usual(other).is_none());
         }
+    }
+
+    #[test]
+    fn a_sample_seen_from_behind() {
+        let label = [0x0a, 2, 0x0a, 0];
+        let time = [0x10, 0x80, 0x80, 0x80, 0x80, 0x80, 1];
+        let full = [&[0x12, 16, 0x09][..], &1.5f64.to_le_bytes(), &time].concat();
+        let zero = [&[0x12, 7][..], &time].concat();
+        let before = |series: &[u8]| {
+            let body = [&[0x0a, series.len() as u8][..], series].concat();
+            time_series(&body).next().unwrap().unwrap().before_sample().map(<[u8]>::to_vec)
+        };
+        for sample in [&full, &zero] {
+            assert_eq!(before(&[&label[..], &label, sample].concat()), Some([label, label].concat()));
+            assert_eq!(before(sample), Some(vec![]));
+            assert_eq!(before(&[&label[..], sample, &label].concat()), None);
+            assert_eq!(before(&[&label[..], sample.get(1..).unwrap()].concat()), None);
+        }
+        assert_eq!(before(&label), None);
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl Config {
             Ok(tenant) => tenant,
             Err(error) => return Err(ConfigError::DefaultTenant { value: raw.default_tenant, error }),
         };
-        let hashrings_hash = hash_bytes(raw.hashrings.to_string().as_bytes());
+        let hashrings_hash = hash_bytes(raw.hashrings.to_string().as_bytes(), 0);
         let mut tenant_limits = BTreeMap::new();
         for (value, limits) in raw.tenant_limits {
             let tenant =
@@ -191,7 +191,7 @@ impl Config {
             limits: raw.limits.try_into()?,
             tenant_limits,
             refusal: raw.refusal,
-            hash: hash_bytes(json),
+            hash: hash_bytes(json, 0),
             hashrings_hash,
         })
     }

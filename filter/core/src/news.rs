@@ -23,7 +23,7 @@ pub struct Loaded {
 /// Reads a configuration, and tells what is new about it. One that is refused has no news but itself.
 pub fn load(shared: &impl SharedData, json: &[u8]) -> (Result<Config, ConfigError>, Loaded) {
     let config = Config::parse(json);
-    let hash = config.as_ref().map_or_else(|_| ringside_hashring::hash_bytes(json), |config| config.hash);
+    let hash = config.as_ref().map_or_else(|_| ringside_hashring::hash_bytes(json, 0), |config| config.hash);
     let mut loaded = Loaded { configuration: is_new(shared, CONFIGURATION, hash), ..Loaded::default() };
     if let Ok(config) = &config {
         loaded.hashrings = is_new(shared, HASHRINGS, config.hashrings_hash);

@@ -16,12 +16,13 @@ use std::rc::Rc;
 use ringside_hashring::{EndpointIndex, Hashring, SeriesHasher};
 use ringside_proto::limits::ContentLimits;
 use ringside_proto::remote_write_v2::{Contents, RequestError, SymbolTable};
-use ringside_proto::{Protocol, WireError, remote_write, remote_write_v2};
+use ringside_proto::{Parts, Protocol, WireError, remote_write, remote_write_v2};
 
 use self::groups::{Group, Groups};
 use self::hash::{hash, hash_v2};
 use self::judge::Judge;
 use self::packer::Packer;
+use self::placements::{Placements, Scope};
 use self::wanted::Wanted;
 use crate::layout::Layout;
 use crate::tally::RefusedHere;
@@ -30,6 +31,7 @@ mod groups;
 mod hash;
 mod judge;
 mod packer;
+mod placements;
 mod wanted;
 
 /// No snappy element stands for more bytes than this per byte of itself: three bytes copy 64.
@@ -42,6 +44,9 @@ const PIECE_BYTES_MIN: usize = 4 << 10;
 const PARTS_BYTES_MAX: usize = 512 << 20;
 /// Buffers larger than this are given back after a request, in bytes.
 const SCRATCH_BYTES_MAX: usize = 4 << 20;
+
+/// What nearly every series of a request holds.
+const ONE_SAMPLE: Contents = Contents { samples: 1, histograms: 0, exemplars: 0 };
 
 /// Why a body cannot be sent on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,6 +130,7 @@ pub struct Splitter {
     groups: Groups,
     refused: Option<RefusedHere>,
     packer: Packer,
+    placements: Placements,
 }
 
 /// Where a series lies in the decoded body, and the group that it is in.
@@ -193,7 +199,7 @@ impl Splitter {
         match protocol {
             Protocol::V1 => {
                 for series in remote_write::time_series(decoded) {
-                    all += contents(&series?)?;
+                    all += contents(&series?.parts()?);
                 }
             }
             Protocol::V2 => {
@@ -209,22 +215,37 @@ impl Splitter {
     fn place(&mut self, ring: &Hashring, incoming: &Incoming<'_>, declared: usize) -> Result<(), BodyError> {
         let decoded = self.decoded.get(..declared).unwrap_or_default();
         let judge = Judge::new(&incoming.limits);
+        let scope = Scope::new(incoming.tenant, ring, &incoming.limits);
         let mut hasher = SeriesHasher::new(incoming.tenant);
         let mut unsorted = Vec::new();
         for series in remote_write::time_series(decoded) {
             let series = series?;
             judge.one_more(self.spans.len())?;
             let end = series.offset() + series.body().len();
+            let len = series.field().len();
+            let before = series.before_sample();
+            let label_hash = before.map(|labels| scope.hash(labels));
+            if let Some(set) = label_hash.and_then(|hash| self.placements.get(hash)) {
+                let group = self.groups.place(set);
+                self.spans.push(Span::ending(end, len, self.groups.count(group, ONE_SAMPLE)));
+                continue;
+            }
             let labels = || series.labels().map_while(Result::ok);
             let group = if judge.refuses(labels, self.spans.len(), &mut self.refused) {
                 Span::NOWHERE
             } else {
-                let hash = hash(&mut hasher, &series, &mut unsorted)?;
-                let contents = if incoming.counts_samples { contents(&series)? } else { Contents::default() };
-                let group = self.groups.place(ring.replica_set(hash));
+                let set = ring.replica_set(hash(&mut hasher, &series, &mut unsorted)?);
+                let parts = series.parts()?;
+                let contents = contents(&parts);
+                if let Some(hash) =
+                    label_hash.filter(|_| contents == ONE_SAMPLE && parts.label_bytes == before)
+                {
+                    self.placements.add(hash, set);
+                }
+                let group = self.groups.place(set);
                 self.groups.count(group, contents)
             };
-            self.spans.push(Span::ending(end, series.field().len(), group));
+            self.spans.push(Span::ending(end, len, group));
         }
         Ok(())
     }
@@ -362,13 +383,12 @@ fn unchanged(ring: &Hashring, body: Vec<u8>, samples: Option<u64>) -> Plan {
 }
 
 /// How much a series of remote write 1.0 holds.
-fn contents(series: &remote_write::TimeSeries<'_>) -> Result<Contents, WireError> {
-    let parts = series.parts()?;
-    Ok(Contents {
+fn contents(parts: &Parts<'_>) -> Contents {
+    Contents {
         samples: parts.samples as u64,
         histograms: parts.histograms as u64,
         exemplars: parts.exemplars as u64,
-    })
+    }
 }
 
 fn bytes<'a>(decoded: &'a [u8], spans: &[Span], index: u32) -> &'a [u8] {

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use xxhash_rust::xxh64::xxh64;
+use xxhash_rust::xxh64::{Xxh64, xxh64};
 
 use crate::error::RingError;
 use crate::replicas::{EndpointIndex, ReplicaSet, ReplicaSetId};
@@ -51,6 +51,7 @@ pub struct Hashring {
     replicas: Vec<EndpointIndex>,
     section_sets: Vec<ReplicaSetId>,
     sets: Vec<ReplicaSet>,
+    fingerprint: u64,
 }
 
 impl Hashring {
@@ -85,7 +86,18 @@ impl Hashring {
 
         let hashes: Vec<u64> = sections.iter().map(|section| section.hash).collect();
         let (starts, shift) = index(&hashes);
-        Ok(Self { endpoints, replication_factor, hashes, starts, shift, replicas, section_sets, sets })
+        let fingerprint = fingerprint(&hashes, &section_sets);
+        Ok(Self {
+            endpoints,
+            replication_factor,
+            hashes,
+            starts,
+            shift,
+            replicas,
+            section_sets,
+            sets,
+            fingerprint,
+        })
     }
 
     /// The endpoints, in the order of the configuration.
@@ -109,6 +121,11 @@ impl Hashring {
     pub fn replica_set(&self, hash: u64) -> ReplicaSetId {
         // The section is always there; the fallback spares the caller a panic.
         self.section_sets.get(self.section(hash)).copied().unwrap_or(ReplicaSetId(0))
+    }
+
+    /// Tells this ring from others: what has the same gives every series the same set.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// Every set of endpoints that holds some series, by id.
@@ -183,6 +200,15 @@ fn sections(endpoints: &[Endpoint], per_endpoint: usize) -> Vec<Section> {
     }
     sections.sort_by_key(|section| section.hash);
     sections
+}
+
+fn fingerprint(hashes: &[u64], sets: &[ReplicaSetId]) -> u64 {
+    let mut all = Xxh64::new(0);
+    for (hash, set) in hashes.iter().zip(sets) {
+        all.update(&hash.to_le_bytes());
+        all.update(&set.0.to_le_bytes());
+    }
+    all.digest()
 }
 
 /// An index with at least two entries per section, and the shift that gives a hash's entry.

@@ -11,9 +11,10 @@ const SEPARATOR: u8 = 0xff;
 /// Longer keys are hashed piece by piece, so that no series makes the buffer grow beyond this.
 const KEY_BYTES_MAX: usize = 4 << 10;
 
-/// The hash of any bytes, XXH64 with seed 0, to tell one text from another.
-pub fn hash_bytes(bytes: &[u8]) -> u64 {
-    xxh64(bytes, 0)
+/// The hash of any bytes, XXH64, to tell one text from another.
+#[inline]
+pub fn hash_bytes(bytes: &[u8], seed: u64) -> u64 {
+    xxh64(bytes, seed)
 }
 
 /// Hashes series of one tenant, one after the other, without allocating for each.

@@ -19,6 +19,8 @@ use super::judge::SERIES_MAX;
 use super::{BodyError, Form, Incoming, Plan, Splitter};
 
 #[cfg(not(target_arch = "wasm32"))]
+mod repeated;
+#[cfg(not(target_arch = "wasm32"))]
 mod versions;
 
 const MAX: usize = 1 << 20;

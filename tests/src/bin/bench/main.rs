@@ -51,14 +51,7 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Instead {
     /// Measures the filter in Envoy.
-    Filter {
-        /// Scrapes of 20,000 series to measure with; then the page is not written.
-        #[arg(long)]
-        scrapes: Option<usize>,
-        /// Further flags for `ringside hashring render`; then neither.
-        #[arg(long, allow_hyphen_values = true)]
-        render: Vec<String>,
-    },
+    Filter(filter::Flags),
 }
 
 fn main() -> Result<()> {
@@ -89,8 +82,8 @@ async fn bench(flags: &Flags) -> Result<()> {
         std::fs::remove_dir_all(&folder)?;
     }
     std::fs::create_dir_all(&folder)?;
-    if let Some(Instead::Filter { scrapes, render }) = &flags.instead {
-        filter::run(*scrapes, render, &folder).await?;
+    if let Some(Instead::Filter(flags)) = &flags.instead {
+        filter::run(flags, &folder).await?;
         return Ok(std::fs::remove_dir_all(&folder)?);
     }
     let facts = machine::facts(&folder)?;

@@ -10,13 +10,13 @@ use ringside_proto::Protocol;
 use super::{Cost, REPLICATION_FACTOR, WARM, hashrings};
 use crate::load::Load;
 
-pub(super) fn measure(load: &Load, endpoints: usize) -> Result<Cost> {
+/// `repeats`: whether the filter has seen the series before, as it has in all but a sender's first scrape. Else every request
+/// is of a tenant of its own.
+pub(super) fn measure(load: &Load, endpoints: usize, repeats: bool) -> Result<Cost> {
     let addresses: Vec<String> = (0..endpoints).map(|number| format!("sidecar-{number}:19291")).collect();
     let config =
         format!(r#"{{"hashrings": {}, "replication_factor": {REPLICATION_FACTOR}}}"#, hashrings(&addresses));
     let mut fanouts = Fanouts::new(Config::parse(config.as_bytes())?);
-    let tenant = TenantId::new("default-tenant")?;
-    let admitted = Admitted { tenant, protocol: Protocol::V1, limits: Limits::default(), hashring: None };
     let (mut cpu, mut number) = (process::cpu_time("self")?, 0);
     for scrape in 0..load.plan.scrapes {
         if scrape == WARM {
@@ -25,7 +25,12 @@ pub(super) fn measure(load: &Load, endpoints: usize) -> Result<Cost> {
         for place in 0..load.places() {
             let body = load.body(place, scrape).to_vec();
             let request = RequestId(u32::try_from(number)?);
-            let status = write(&mut fanouts, request, admitted.clone(), body);
+            let tenant =
+                if repeats { "default-tenant".to_owned() } else { format!("tenant-{scrape}-{place}") };
+            let tenant = TenantId::new(&tenant)?;
+            let admitted =
+                Admitted { tenant, protocol: Protocol::V1, limits: Limits::default(), hashring: None };
+            let status = write(&mut fanouts, request, admitted, body);
             ensure!(status.context("no answer")? == 200, "refused");
             number += 1;
         }

@@ -54,12 +54,54 @@ impl Cost {
     }
 }
 
-/// What one ring cost.
+/// What one ring cost; none where it was not measured.
 struct Filter {
     endpoints: usize,
-    core: Cost,
-    wasm: Cost,
-    plain: Cost,
+    core: Option<Cost>,
+    /// The core for series that it has not seen before.
+    first_sight: Option<Cost>,
+    wasm: Option<Cost>,
+    plain: Option<Cost>,
+}
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum What {
+    /// The filter's core, native.
+    Core,
+    /// Envoy with the filter.
+    Wasm,
+    /// Envoy without it.
+    Plain,
+    /// Envoy and three sidecars.
+    Path,
+}
+
+/// How to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Flags {
+    /// Scrapes of 20,000 series to measure with; then the page is not written.
+    #[arg(long)]
+    scrapes: Option<usize>,
+    /// Only these; then neither.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    what: Vec<What>,
+    /// Only rings of so many endpoints, of 3 and 6; then neither.
+    #[arg(long, value_delimiter = ',')]
+    rings: Vec<usize>,
+    /// Further flags for `ringside hashring render`, to see what another setting costs; then neither.
+    #[arg(long, allow_hyphen_values = true)]
+    render: Vec<String>,
+}
+
+impl Flags {
+    fn is_for_page(&self) -> bool {
+        self.scrapes.is_none() && self.what.is_empty() && self.rings.is_empty() && self.render.is_empty()
+    }
+
+    fn wants(&self, what: What) -> bool {
+        self.what.is_empty() || self.what.contains(&what)
+    }
 }
 
 /// What the whole path cost.
@@ -68,11 +110,10 @@ struct Path3 {
     sidecars: Cost,
 }
 
-/// Measures all of it, over so many scrapes, or, for the page, over enough. `render` has further flags for
-/// `ringside hashring render`, to see what another setting costs.
-pub(crate) async fn run(scrapes: Option<usize>, render: &[String], folder: &Path) -> Result<()> {
-    let for_page = scrapes.is_none() && render.is_empty();
-    let scrapes = scrapes.unwrap_or(SCRAPES);
+/// Measures what the flags say.
+pub(crate) async fn run(flags: &Flags, folder: &Path) -> Result<()> {
+    let scrapes = flags.scrapes.unwrap_or(SCRAPES);
+    let render = &flags.render;
     let facts = machine::filter_facts(folder)?;
     println!("{}\n", facts.join("\n"));
     let span = i64::try_from(WARM + scrapes)? * SCRAPE;
@@ -84,19 +125,30 @@ pub(crate) async fn run(scrapes: Option<usize>, render: &[String], folder: &Path
         churn: None,
     })?;
     let mut filters = Vec::new();
-    for endpoints in RINGS {
+    for endpoints in RINGS.into_iter().filter(|ring| flags.rings.is_empty() || flags.rings.contains(ring)) {
         let folder = folder.join(format!("{endpoints}"));
-        let plain =
-            proxy::plain(&load, endpoints, render, &folder.join("plain")).await.context("plain Envoy")?;
-        let wasm =
-            proxy::filter(&load, endpoints, render, &folder.join("wasm")).await.context("the filter")?;
-        let filter = Filter { endpoints, core: core::measure(&load, endpoints)?, wasm, plain };
+        let mut filter = Filter { endpoints, core: None, first_sight: None, wasm: None, plain: None };
+        if flags.wants(What::Plain) {
+            let cost = proxy::plain(&load, endpoints, render, &folder.join("plain")).await;
+            filter.plain = Some(cost.context("plain Envoy")?);
+        }
+        if flags.wants(What::Wasm) {
+            let cost = proxy::filter(&load, endpoints, render, &folder.join("wasm")).await;
+            filter.wasm = Some(cost.context("the filter")?);
+        }
+        if flags.wants(What::Core) {
+            filter.core = Some(core::measure(&load, endpoints, true)?);
+            filter.first_sight = Some(core::measure(&load, endpoints, false)?);
+        }
         println!("{}", page::filter(&filter));
         filters.push(filter);
     }
+    if !flags.wants(What::Path) {
+        return Ok(());
+    }
     let path = proxy::whole_path(&load, render, &folder.join("path")).await.context("the whole path")?;
     println!("{}", page::path(&path));
-    if !for_page {
+    if !flags.is_for_page() {
         return Ok(());
     }
     let file = tools::root().join("docs/benchmarks/filter.md");
