@@ -13,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{LogLevel, Status};
 use ringside_filter_core::{
-    Admitted, Call, Counter, Dispatch, Effect, Event, Fanouts, Protocol, RequestId, Response, TenantId,
+    Admitted, Call, Counter, Dispatch, Effect, Event, Fanouts, RequestId, Response, TenantId,
 };
 
 use crate::shared_data::HostData;
@@ -38,9 +38,15 @@ pub(crate) struct Worker {
 
 struct State {
     fanouts: Fanouts,
-    calls: BTreeMap<u32, (Call, Protocol)>,
+    calls: BTreeMap<u32, Pending>,
     /// What HTTP contexts left for the root to do.
     effects: Vec<Effect>,
+}
+
+/// A call under way.
+pub(crate) struct Pending {
+    pub(crate) call: Call,
+    pub(crate) asks_written: bool,
 }
 
 impl Worker {
@@ -84,8 +90,8 @@ impl Worker {
         self.run(effects);
     }
 
-    /// The call that a token stands for, and the version of its part. It is answered once.
-    pub(crate) fn take_call(&self, token: u32) -> Option<(Call, Protocol)> {
+    /// The call that a token stands for. It is answered once.
+    pub(crate) fn take_call(&self, token: u32) -> Option<Pending> {
         self.state.borrow_mut().calls.remove(&token)
     }
 
@@ -122,7 +128,7 @@ impl Worker {
         let mut effects = Vec::new();
         match token {
             Ok(token) => {
-                calls.insert(token, (dispatch.call, dispatch.protocol));
+                calls.insert(token, Pending { call: dispatch.call, asks_written: dispatch.asks_written });
             }
             // Of all that a call is made of, only the name of the cluster can be wrong.
             Err(Status::BadArgument) => fanouts.on(Event::NoCluster { dispatch }, &mut effects),

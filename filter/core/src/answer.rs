@@ -27,7 +27,7 @@ pub struct Reply<'a> {
     /// `None` for a stream that was reset.
     pub status: Option<u16>,
     pub content_type: Option<&'a [u8]>,
-    /// The values of [`protocol::HEADERS_WRITTEN`].
+    /// The values of [`protocol::HEADERS_WRITTEN`], where the part's dispatch asks for them.
     pub written: [Option<&'a [u8]>; 3],
     pub body: &'a [u8],
 }

@@ -85,6 +85,9 @@ pub struct Dispatch {
     pub expires_ms: u64,
     /// The limits that are left to the sidecar, as a header has them.
     pub limits: Option<Rc<str>>,
+    /// Whether the answer's [`HEADERS_WRITTEN`](crate::HEADERS_WRITTEN) are wanted: for the client, or because nobody has
+    /// counted yet what its tenant's rate is charged for.
+    pub asks_written: bool,
 }
 
 /// Something that happened once.

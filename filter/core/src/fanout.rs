@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use ringside_hashring::Hashring;
+use ringside_proto::Protocol;
 
 use crate::admission::{Admission, Admitted, admit, unwritten};
 use crate::answer::Answer;
@@ -223,6 +224,8 @@ impl Fanouts {
         let content = &admitted.limits.content;
         let left: Option<Rc<str>> =
             (plan.form == Form::Unchanged && !content.is_none()).then(|| content.to_string().into());
+        let is_uncounted = admitted.limits.rate.is_some() && plan.samples.is_none();
+        let asks_written = admitted.protocol == Protocol::V2 || is_uncounted;
         let dispatch = |(part, planned): (u16, &crate::split::Part)| {
             let endpoint = ring.endpoints().get(planned.endpoint.get());
             Dispatch {
@@ -234,6 +237,7 @@ impl Fanouts {
                 timeout_ms: self.config.late_write_timeout_ms,
                 expires_ms: self.now_ms + u64::from(self.config.write_timeout_ms),
                 limits: left.clone(),
+                asks_written,
             }
         };
         (0..).zip(&plan.parts).map(dispatch).collect()

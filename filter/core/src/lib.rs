@@ -44,7 +44,6 @@ pub use quorum::Outcome;
 pub use rate::{Rate, SharedData};
 pub use reply::Response;
 pub use request::Head;
-pub use ringside_proto::Protocol;
 pub use ringside_proto::protocol::HEADERS_WRITTEN;
 pub use split::Form;
 pub use tenant::{Lookup, Place, TenantId};

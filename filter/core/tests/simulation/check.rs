@@ -5,6 +5,7 @@ use ringside_filter_core::{Admitted, Call, Effect, Event, Fanouts, RequestId, Re
 use ringside_hashring::{EndpointIndex, series_hash, write_quorum};
 use ringside_proto::Protocol;
 
+use crate::sidecar::Manner;
 use crate::traffic::labels;
 use crate::witness::{Request, Verdict};
 use crate::world::{TENANT, WRITE_TIMEOUT_MS, World, tenant, with_reply};
@@ -78,6 +79,7 @@ pub(crate) fn end(world: &mut World) {
         world.filters.iter().map(|filter| Fanouts::new(filter.config.clone())).collect();
     for request in requests.values() {
         assert_eq!(request.parts.len(), request.replies.len(), "each part ends once");
+        charge(world, request);
         let Some(verdict) = &request.verdict else { continue };
         let mirror = &mut mirrors[request.filter];
         let (verdict_ms, known) = request.verdict_at;
@@ -106,6 +108,27 @@ pub(crate) fn end(world: &mut World) {
     }
 }
 
+/// Who has a rate is charged once at most, for no more than was sent, and not for what is to come again; for what is
+/// stored where it is known how much that is.
+fn charge(world: &mut World, request: &Request) {
+    let sent = request.write.samples();
+    let status = request.verdict.as_ref().map_or(0, |verdict| verdict.status);
+    let Some(samples) = request.charged else {
+        let ring = world.filters[request.filter].config.hashrings.for_tenant(TENANT).expect("a ring");
+        let is_split = ring.endpoints().len() > ring.replication_factor();
+        let is_known = is_split || world.sidecars.iter().all(|one| one.manner == Manner::Lists);
+        let is_success = (200..300).contains(&status);
+        assert!(!(request.has_rate && is_success && is_known && sent > 0), "stored and not charged");
+        return;
+    };
+    assert!(request.has_rate && samples <= sent, "{samples} charged of {sent}");
+    assert_ne!(status, 503, "charged for what is to come again");
+    world.witness.saw("charge");
+    if samples < sent {
+        world.witness.saw("charge for a part");
+    }
+}
+
 /// The verdict of the same request if these replies come in this order, and then time passes.
 fn replay(fanouts: &mut Fanouts, request: &Request, order: &[usize]) -> Verdict {
     let id = RequestId(0);
@@ -120,7 +143,10 @@ fn replay(fanouts: &mut Fanouts, request: &Request, order: &[usize]) -> Verdict 
     for at in order {
         let (part, answer) = &request.replies[*at];
         let call = Call { request: id, part: *part };
-        with_reply(answer.as_ref(), |reply| fanouts.on(Event::Answered { call, reply }, &mut effects));
+        let asks_written = request.write.protocol == Protocol::V2;
+        with_reply(answer.as_ref(), asks_written, |reply| {
+            fanouts.on(Event::Answered { call, reply }, &mut effects)
+        });
     }
     for _ in 0..2 {
         fanouts.on(Event::Tick { elapsed_ms: WRITE_TIMEOUT_MS }, &mut effects);
@@ -141,7 +167,8 @@ fn replay(fanouts: &mut Fanouts, request: &Request, order: &[usize]) -> Verdict 
 }
 
 /// What the whole of all worlds has to show, or they test little.
-pub(crate) const EVENTS: [&str; 14] = [
+pub(crate) const EVENTS: [&str; 15] = [
+    "charge",
     "status 200",
     "status 204",
     "status 400",

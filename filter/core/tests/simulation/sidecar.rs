@@ -104,7 +104,8 @@ impl Sidecar {
             }
             stored.push(Series { samples: taken, ..series });
         }
-        let says = (protocol == Protocol::V2).then_some(written);
+        // One of ours says it to either version, for the filter's own use.
+        let says = (protocol == Protocol::V2 || self.manner == Manner::Lists).then_some(written);
         let answer = match refused.iter().map(RefusedSeries::reason).max() {
             None => Answer { written: says, ..success },
             Some(worst) => {

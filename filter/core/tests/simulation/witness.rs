@@ -42,6 +42,9 @@ pub(crate) struct Request {
     /// The replies in order; `None` is a reset, or a part that could not be sent.
     pub(crate) replies: Vec<(u16, Option<Answer>)>,
     pub(crate) parts: BTreeMap<u16, usize>,
+    pub(crate) has_rate: bool,
+    /// The samples that its tenant was charged for.
+    pub(crate) charged: Option<u64>,
 }
 
 #[derive(Default)]
@@ -58,7 +61,15 @@ impl Witness {
         *self.events.entry(event.into()).or_default() += 1;
     }
 
-    pub(crate) fn sent(&mut self, id: RequestId, filter: usize, start_ms: u64, tries: u32, write: Write) {
+    pub(crate) fn sent(
+        &mut self,
+        id: RequestId,
+        filter: usize,
+        start_ms: u64,
+        tries: u32,
+        write: Write,
+        has_rate: bool,
+    ) {
         let request = Request {
             filter,
             start_ms,
@@ -69,6 +80,8 @@ impl Witness {
             verdict_at: (0, 0),
             replies: Vec::new(),
             parts: BTreeMap::new(),
+            has_rate,
+            charged: None,
         };
         self.requests.insert(id, request);
         self.waiting.insert(id);
@@ -92,6 +105,11 @@ impl Witness {
         if request.replies.iter().all(|(other, _)| *other != part) {
             request.replies.push((part, answer));
         }
+    }
+
+    pub(crate) fn charged(&mut self, id: RequestId, samples: u64) {
+        let request = self.requests.get_mut(&id).expect("a request that was sent");
+        assert_eq!(request.charged.replace(samples), None, "charged twice");
     }
 
     /// The filter of a request, and whether its client still waited.

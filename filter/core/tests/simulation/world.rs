@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ringside_filter_core::limits::Limits;
 use ringside_filter_core::{
-    Admitted, Call, Config, Counter, Effect, Event, Fanouts, Reply, RequestId, Response, TICK_MS, TenantId,
+    Admitted, Call, Config, Counter, Effect, Event, Fanouts, Rate, Reply, RequestId, Response, TICK_MS,
+    TenantId,
 };
 use ringside_proto::{CONTENT_TYPE_REFUSED, Protocol};
 
@@ -66,8 +67,10 @@ pub(crate) struct World {
     pub(crate) sidecars: Vec<Sidecar>,
     pub(crate) filters: Vec<Filter>,
     configs: Configs,
-    /// The calls that have no answer yet, with the sidecar of each and its run.
+    /// The calls that have no answer yet, with the sidecar of each.
     calls: BTreeMap<Place, usize>,
+    /// Those whose answers are to say what is written.
+    asking: BTreeSet<Place>,
     /// From when on the host has the clusters of the sidecars, and the parts that came too early.
     known_from_ms: BTreeMap<usize, u64>,
     early: BTreeSet<Place>,
@@ -77,6 +80,7 @@ pub(crate) struct World {
     last_tick_ms: u64,
     /// How often a request, a reply or nothing at all gets lost or delayed, in a hundred cases.
     trouble: u64,
+    has_rates: bool,
 }
 
 impl World {
@@ -89,6 +93,7 @@ impl World {
         };
         let sidecars = (0..count).map(|_| Sidecar::new(*random.pick(manners))).collect();
         let (pool, trouble) = (random.within(1, 12) as u32, *random.pick(&[0, 3, 10, 30]));
+        let has_rates = random.percent(50);
         let mut world = Self {
             random,
             now_ms: 0,
@@ -98,6 +103,7 @@ impl World {
             filters: Vec::new(),
             configs,
             calls: BTreeMap::new(),
+            asking: BTreeSet::new(),
             known_from_ms: BTreeMap::new(),
             early: BTreeSet::new(),
             witness: Witness::default(),
@@ -105,6 +111,7 @@ impl World {
             pool,
             last_tick_ms: 0,
             trouble,
+            has_rates,
         };
         world.change_ring();
         world.after(u64::from(TICK_MS), Happening::Tick);
@@ -237,11 +244,11 @@ impl World {
         let admitted = Admitted {
             tenant: tenant(),
             protocol: write.protocol,
-            limits: Limits::default(),
+            limits: Limits { rate: self.has_rates.then(|| rate_of(request)), ..Limits::default() },
             hashring: None,
         };
         let body = write.body.clone();
-        self.witness.sent(request, filter, self.now_ms, tries, write);
+        self.witness.sent(request, filter, self.now_ms, tries, write, self.has_rates);
         if self.random.percent(self.trouble / 2) {
             let patience = self.random.within(1, WRITE_TIMEOUT_MS);
             self.after(patience, Happening::Leave(request));
@@ -316,7 +323,10 @@ impl World {
             return;
         }
         self.witness.reached(at, answer.cloned());
-        with_reply(answer, |reply| self.on(at.filter, Event::Answered { call: at.call, reply }));
+        let asks_written = self.asking.contains(&at);
+        with_reply(answer, asks_written, |reply| {
+            self.on(at.filter, Event::Answered { call: at.call, reply })
+        });
     }
 
     /// Has a filter take an event, and does what it wants done, as the module's root context does.
@@ -353,6 +363,9 @@ impl World {
                         continue;
                     }
                     self.calls.insert(at, sidecar);
+                    if dispatch.asks_written {
+                        self.asking.insert(at);
+                    }
                     assert_eq!(dispatch.timeout_ms, LATE_WRITE_TIMEOUT_MS);
                     let timeout = Happening::Reach { at, answer: Some(Answer::plain(504)) };
                     self.after(dispatch.timeout_ms.into(), timeout);
@@ -365,7 +378,7 @@ impl World {
                 }
                 Effect::Respond { request, response, .. } => self.respond(request, &response),
                 Effect::Count(counter) => assert_ne!(counter, Counter::HeldBack, "so little is under way"),
-                Effect::Charge { .. } => unreachable!("no tenant has a rate"),
+                Effect::Charge { rate, samples, .. } => self.witness.charged(request_of(rate), samples),
                 Effect::Drained => self.filters[filter].drained += 1,
             }
         }
@@ -388,10 +401,23 @@ pub(crate) fn tenant() -> TenantId {
     TenantId::new(TENANT).expect("a tenant")
 }
 
-/// An answer as the host hands it over.
-pub(crate) fn with_reply<T>(answer: Option<&Answer>, take: impl FnOnce(Reply<'_>) -> T) -> T {
+/// A rate that tells one request from all others.
+fn rate_of(request: RequestId) -> Rate {
+    Rate { samples_per_second: u64::from(request.0) + 1, burst: 1 }
+}
+
+fn request_of(rate: Rate) -> RequestId {
+    RequestId((rate.samples_per_second - 1) as u32)
+}
+
+/// An answer as the host hands it over, with what is written where that is asked for.
+pub(crate) fn with_reply<T>(
+    answer: Option<&Answer>,
+    asks_written: bool,
+    take: impl FnOnce(Reply<'_>) -> T,
+) -> T {
     let Some(answer) = answer else { return take(Reply::default()) };
-    let written = answer.written.map(|samples| samples.to_string());
+    let written = answer.written.filter(|_| asks_written).map(|samples| samples.to_string());
     take(Reply {
         status: Some(answer.status),
         content_type: answer.is_list.then_some(CONTENT_TYPE_REFUSED.as_bytes()),
