@@ -113,8 +113,8 @@ impl Worker {
                     }
                 }
                 Effect::Drained => {
-                    self.show();
                     let _ = hostcalls::set_effective_context(self.root_id);
+                    self.end();
                     let _ = hostcalls::done();
                 }
             }
@@ -153,6 +153,12 @@ impl Worker {
     /// Lets the access log of the current context's request know its tenant.
     pub(crate) fn is_of(&self, tenant: &TenantId) {
         note("ringside.tenant", tenant.as_str());
+    }
+
+    /// The last that the root does. Envoy's timer would go on for ever, since the virtual machine does.
+    pub(crate) fn end(&self) {
+        self.show();
+        let _ = hostcalls::set_tick_period(Duration::ZERO);
     }
 
     /// Shows how much is under way.

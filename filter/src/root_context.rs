@@ -55,7 +55,7 @@ impl Context for Root {
     fn on_done(&mut self) -> bool {
         let Some(worker) = &self.worker else { return true };
         if worker.is_idle() {
-            worker.show();
+            worker.end();
             return true;
         }
         // Late writes go on. The core says when the last has ended.

@@ -48,9 +48,9 @@ pub struct Config {
     /// The most that may be under way from one worker of writes that have their verdict, 1 MiB to 1 GiB, default half of
     /// `in_flight_bytes_max`. Beyond it, the sidecars that keep it waiting get nothing more.
     pub late_write_bytes_max: usize,
-    /// Whether the samples of bodies that go out unchanged are counted here, where the tenant has a rate; default false.
-    /// Sidecars say how much they were sent, Thanos Receive ingestors do not.
-    pub counts_samples: bool,
+    /// Whether every body is looked into here whose tenant has a limit; default false. Sidecars say how much they were sent
+    /// and judge what is in it, Thanos Receive ingestors do neither.
+    pub looks_inside: bool,
     /// The limits of tenants for which neither metadata nor `tenant_limits` has any, default no limit.
     pub limits: Limits,
     /// The limits of single tenants, each as a whole in place of `limits`.
@@ -114,7 +114,7 @@ struct Raw {
     in_flight_bytes_max: u64,
     late_write_bytes_max: Option<u64>,
     #[serde(default)]
-    counts_samples: bool,
+    looks_inside: bool,
     #[serde(default)]
     limits: RawLimits,
     #[serde(default)]
@@ -187,7 +187,7 @@ impl Config {
             decoded_bytes_max,
             in_flight_bytes_max: in_flight_bytes_max as usize,
             late_write_bytes_max: late_write_bytes_max as usize,
-            counts_samples: raw.counts_samples,
+            looks_inside: raw.looks_inside,
             limits: raw.limits.try_into()?,
             tenant_limits,
             refusal: raw.refusal,
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!((config.body_bytes_max, config.decoded_bytes_max), (32 << 20, 32 << 20));
         assert_eq!(config.in_flight_bytes_max, 256 << 20);
         assert_eq!(config.late_write_bytes_max, 128 << 20);
-        assert!(!config.counts_samples);
+        assert!(!config.looks_inside);
         assert_eq!((config.limits, config.refusal), (Limits::default(), None));
     }
 
@@ -243,7 +243,7 @@ mod tests {
             r#"{{{RINGS},"replication_factor":2,"tenant_header":"X-Scope-OrgID","default_tenant":"t",
                 "write_timeout_ms":250,"late_write_timeout_ms":300,"body_bytes_max":2048,"decoded_bytes_max":4096,
                 "in_flight_bytes_max":2097152,"late_write_bytes_max":1048577,
-                "counts_samples":true,"limits":{{"samples_per_second":10,"label_value_bytes":5}},
+                "looks_inside":true,"limits":{{"samples_per_second":10,"label_value_bytes":5}},
                 "tenant_limits":{{"a":{{"series_per_request":7}},"b":{{}}}},
                 "refusal":{{"reason":"no","at_ms":5}}}}"#
         );
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(config.in_flight_bytes_max, 2 << 20);
         assert_eq!(config.late_write_bytes_max, (1 << 20) + 1);
         assert_eq!(config.refusal.as_ref().map(|refusal| (&*refusal.reason, refusal.at_ms)), Some(("no", 5)));
-        assert!(config.counts_samples);
+        assert!(config.looks_inside);
         let limits_of = |tenant| *config.limits_of(&TenantId::new(tenant).unwrap());
         assert_eq!(limits_of("a").content.series_per_request, Some(7));
         assert_eq!((limits_of("a").rate, limits_of("b")), (None, Limits::default()));

@@ -191,7 +191,7 @@ impl Fanouts {
             protocol: admitted.protocol,
             limits: limits.content,
             counts_samples: limits.rate.is_some(),
-            counts_unchanged: self.config.counts_samples,
+            looks_inside: self.config.looks_inside,
             decoded_bytes_max: self.config.decoded_bytes_max,
         };
         let plan = self.splitter.plan(ring, &incoming, body);

@@ -80,8 +80,9 @@ pub struct Incoming<'a> {
     pub limits: ContentLimits,
     /// Whether its samples are to be counted, where the body is looked into.
     pub counts_samples: bool,
-    /// Whether it is looked into for that also where it goes out unchanged.
-    pub counts_unchanged: bool,
+    /// Whether what is behind neither counts nor judges, so that a body is looked into also where it would do to send it on
+    /// as it came.
+    pub looks_inside: bool,
     pub decoded_bytes_max: usize,
 }
 
@@ -158,8 +159,9 @@ impl Splitter {
         body: Vec<u8>,
     ) -> Result<Plan, BodyError> {
         let declared = declared_len(&body, incoming.decoded_bytes_max)?;
-        let is_unchanged = ring.endpoints().len() == ring.replication_factor();
-        if is_unchanged && !(incoming.counts_samples && incoming.counts_unchanged) {
+        let is_judged = incoming.looks_inside && !incoming.limits.is_none();
+        let is_unchanged = ring.endpoints().len() == ring.replication_factor() && !is_judged;
+        if is_unchanged && !(incoming.counts_samples && incoming.looks_inside) {
             return Ok(unchanged(ring, body, None));
         }
         self.decode(&body, declared)?;
@@ -225,7 +227,7 @@ impl Splitter {
             let len = series.field().len();
             let before = series.before_sample();
             let label_hash = before.map(|labels| scope.hash(labels));
-            if let Some(set) = label_hash.and_then(|hash| self.placements.get(hash)) {
+            if let Some(set) = label_hash.and_then(|hash| self.placements.get(ring, hash)) {
                 let group = self.groups.place(set);
                 self.spans.push(Span::ending(end, len, self.groups.count(group, ONE_SAMPLE)));
                 continue;

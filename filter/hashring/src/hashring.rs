@@ -128,6 +128,12 @@ impl Hashring {
         self.fingerprint
     }
 
+    /// The set of an id, if the ring has it.
+    #[inline]
+    pub fn replica_set_id(&self, id: usize) -> Option<ReplicaSetId> {
+        (id < self.sets.len()).then_some(ReplicaSetId(id as u32))
+    }
+
     /// Every set of endpoints that holds some series, by id.
     pub fn replica_sets(&self) -> &[ReplicaSet] {
         &self.sets

@@ -14,7 +14,7 @@ impl EndpointIndex {
 }
 
 /// The id of a [`ReplicaSet`] within its ring: dense, from 0.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplicaSetId(pub(crate) u32);
 
 impl ReplicaSetId {

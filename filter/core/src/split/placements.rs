@@ -1,35 +1,36 @@
 //! Remembers to which replica set series went, by their label bytes as they came. Senders repeat these with every scrape,
 //! and to look them up costs a fraction of what it takes to read the labels and hash them in order.
 //!
-//! An entry holds 64 bits of hash, over the bytes with tenant, ring and limits, and not the bytes. Where two series have
-//! the same, the second goes where the first went: to a quorum of sidecars that are not the ring's for it, and queries,
-//! which ask all sidecars, find it there.
+//! An entry holds a hash, over the bytes with tenant, ring and limits, and not the bytes. Where two series have the same,
+//! one in 10^12 of those that are new, the second goes where the first went: to a quorum of sidecars that are not the
+//! ring's for it, and queries, which ask all sidecars, find it there.
 //!
-//! Invariant: at most [`ENTRIES_MAX`] entries, of 16 bytes each.
+//! Series come round and round. So the entry that gives way in a full row is drawn, and is not the oldest: that is the next
+//! to be asked for.
+//!
+//! Invariant: at most [`ENTRIES_MAX`] entries, of 8 bytes each.
 
 use ringside_hashring::{Hashring, ReplicaSetId, hash_bytes};
 use ringside_proto::limits::ContentLimits;
 
-/// As many series as a worker of a busy proxy sees in one scrape interval, in 16 MiB.
+/// As many series as a worker of a busy proxy sees in one scrape interval, in 8 MiB.
 const ENTRIES_MAX: usize = 1 << 20;
 /// Entries of a row, which is a cache line.
-const WAYS: usize = 4;
+const WAYS: usize = 8;
 const ROWS_MIN: usize = 256;
-
-#[derive(Clone, Copy, Default)]
-struct Entry {
-    /// Zero where there is none.
-    hash: u64,
-    set: ReplicaSetId,
-}
+/// An entry is a set in its lowest bits, under the lower bits of a hash; the higher ones lead to the row. Zero is none.
+const SET_BITS: u32 = 20;
+const SET: u64 = (1 << SET_BITS) - 1;
 
 /// The replica sets of series that went out before.
 #[derive(Default)]
 pub(super) struct Placements {
-    /// As many as a power of two, found by the top bits of the hash. The newest entry of a row comes first.
-    rows: Vec<[Entry; WAYS]>,
+    /// As many as a power of two, found by the top bits of the hash; each with its entries first.
+    rows: Vec<[u64; WAYS]>,
     /// Entries that came since the rows last grew.
     added: usize,
+    /// Draws the entry that gives way.
+    draw: u64,
 }
 
 /// Series of one tenant, under one ring and the same limits.
@@ -47,45 +48,39 @@ impl Scope {
     /// The hash of a series by its label bytes.
     #[inline]
     pub(super) fn hash(self, label_bytes: &[u8]) -> u64 {
-        hash_bytes(label_bytes, self.0).max(1)
+        hash_bytes(label_bytes, self.0)
     }
 }
 
 impl Placements {
     /// Where a series of this hash went.
     #[inline]
-    pub(super) fn get(&self, hash: u64) -> Option<ReplicaSetId> {
+    pub(super) fn get(&self, ring: &Hashring, hash: u64) -> Option<ReplicaSetId> {
         let row = self.rows.get(row_of(hash, self.rows.len()))?;
-        row.iter().find(|entry| entry.hash == hash).map(|entry| entry.set)
+        let entry = row.iter().find(|entry| **entry & !SET == hash << SET_BITS && **entry != 0)?;
+        // What is not a set of this ring is another's, and the hash the same by chance.
+        ring.replica_set_id((entry & SET) as usize)
     }
 
-    /// Takes note of where a series went that is not there yet, in the place of the row's oldest.
+    /// Takes note of where a series went that is not there yet. Sets beyond the millionth are not kept.
     pub(super) fn add(&mut self, hash: u64, set: ReplicaSetId) {
-        let entries = self.rows.len() * WAYS;
-        // Half full then: those that came before are as many.
-        if self.added >= entries / 4 && entries < ENTRIES_MAX {
-            self.grow();
+        let entry = hash << SET_BITS | set.get() as u64;
+        if set.get() as u64 > SET || entry == 0 {
+            return;
+        }
+        if self.added >= self.rows.len() * WAYS / 2 && self.rows.len() * WAYS < ENTRIES_MAX {
+            // The bits that would lead to a row of the larger table are not kept, so it starts empty.
+            self.rows = vec![[0; WAYS]; (self.rows.len() * 2).max(ROWS_MIN)];
+            self.added = 0;
         }
         self.added += 1;
-        put(&mut self.rows, Entry { hash, set });
-    }
-
-    fn grow(&mut self) {
-        let mut rows = vec![Default::default(); (self.rows.len() * 2).max(ROWS_MIN)];
-        for entry in self.rows.iter().flat_map(|row| row.iter().rev()).filter(|entry| entry.hash != 0) {
-            put(&mut rows, *entry);
-        }
-        self.rows = rows;
-        self.added = 0;
-    }
-}
-
-fn put(rows: &mut [[Entry; WAYS]], entry: Entry) {
-    let count = rows.len();
-    if let Some(row) = rows.get_mut(row_of(entry.hash, count)) {
-        row.rotate_right(1);
-        if let Some(first) = row.first_mut() {
-            *first = entry;
+        let row = row_of(hash, self.rows.len());
+        let Some(row) = self.rows.get_mut(row) else { return };
+        self.draw = self.draw.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        let drawn = (self.draw >> (u64::BITS - WAYS.trailing_zeros())) as usize;
+        let at = row.iter().position(|entry| *entry == 0).unwrap_or(drawn);
+        if let Some(place) = row.get_mut(at) {
+            *place = entry;
         }
     }
 }
@@ -115,13 +110,48 @@ mod tests {
         let set = |n: usize| ring.replica_set((n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let hash = |n: usize| scope.hash(&n.to_le_bytes());
         let mut placements = Placements::default();
-        assert_eq!(placements.get(hash(0)), None);
-        for n in 0..100_000 {
-            placements.add(hash(n), set(n));
+        assert_eq!(placements.get(&ring, hash(0)), None);
+        // Those that came before it last grew have to come again.
+        for n in (0..300_000).map(|n| n % 100_000) {
+            if placements.get(&ring, hash(n)).is_none() {
+                placements.add(hash(n), set(n));
+            }
         }
-        let kept = (0..100_000).filter(|n| placements.get(hash(*n)) == Some(set(*n))).count();
+        let kept = (0..100_000).filter(|n| placements.get(&ring, hash(*n)) == Some(set(*n))).count();
         assert!(kept > 95_000, "{kept}");
-        assert!((100_000..300_000).all(|n| placements.get(hash(n)).is_none()));
+        assert!((100_000..300_000).all(|n| placements.get(&ring, hash(n)).is_none()));
+    }
+
+    /// More series than there is place for, round and round, as scrapes are.
+    #[test]
+    fn many_more_series_than_places_are_found_in_part() {
+        let ring = ring(3);
+        let set = ring.replica_set(0);
+        let mut placements = Placements::default();
+        for (series, share) in [(ENTRIES_MAX / 2, 0.95), (ENTRIES_MAX, 0.7), (2 * ENTRIES_MAX, 0.15)] {
+            let mut found = 0;
+            for round in 0..6 {
+                for n in 0..series {
+                    let hash = hash_bytes(&n.to_le_bytes(), 0);
+                    match placements.get(&ring, hash) {
+                        Some(_) => found += usize::from(round == 5),
+                        None => placements.add(hash, set),
+                    }
+                }
+            }
+            assert!(found as f64 > share * series as f64, "{found} of {series}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_set_of_the_ring_is_not_found() {
+        let (three, nine) = (ring(3), ring(9));
+        let set = (0..1000).map(|n| nine.replica_set(n << 54)).find(|set| set.get() > 0).unwrap();
+        let mut placements = Placements::default();
+        placements.add(7, set);
+        placements.add(7, set);
+        assert_eq!(placements.get(&nine, 7), Some(set));
+        assert_eq!(placements.get(&three, 7), None);
     }
 
     #[test]
@@ -129,7 +159,7 @@ mod tests {
         let mut placements = Placements::default();
         let set = ring(3).replica_set(0);
         for n in 0..3 * ENTRIES_MAX {
-            placements.add(hash_bytes(&n.to_le_bytes(), 0).max(1), set);
+            placements.add(hash_bytes(&n.to_le_bytes(), 0), set);
         }
         assert_eq!(placements.rows.len() * WAYS, ENTRIES_MAX);
     }

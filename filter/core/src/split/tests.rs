@@ -59,7 +59,7 @@ fn decode(part: &[u8]) -> WriteRequest {
 
 fn incoming(tenant: &str, protocol: Protocol, decoded_bytes_max: usize) -> Incoming<'_> {
     let limits = ContentLimits::default();
-    Incoming { tenant, protocol, limits, counts_samples: false, counts_unchanged: false, decoded_bytes_max }
+    Incoming { tenant, protocol, limits, counts_samples: false, looks_inside: false, decoded_bytes_max }
 }
 
 fn plan(ring: &Hashring, body: Vec<u8>) -> Result<Plan, BodyError> {
@@ -135,8 +135,8 @@ fn an_unchanged_body_is_not_looked_into() {
 
 #[test]
 fn an_unchanged_body_is_counted_where_nobody_else_does_it() {
-    let plan = |endpoints, protocol, counts_samples, counts_unchanged, body| {
-        let incoming = Incoming { counts_samples, counts_unchanged, ..incoming("t", protocol, MAX) };
+    let plan = |endpoints, protocol, counts_samples, looks_inside, body| {
+        let incoming = Incoming { counts_samples, looks_inside, ..incoming("t", protocol, MAX) };
         Splitter::default().plan(&ring(endpoints), &incoming, body)
     };
     let v2 = || body_v2(&["", "a", "b"], &[&[1, 2], &[1, 1], &[2, 2]]);
@@ -144,8 +144,8 @@ fn an_unchanged_body_is_counted_where_nobody_else_does_it() {
         let counted = plan(3, protocol, true, true, body.clone()).unwrap();
         assert_eq!((counted.form, counted.samples), (Form::Unchanged, Some(samples)));
         assert!(counted.parts.iter().all(|part| *part.body == body));
-        for (counts_samples, counts_unchanged) in [(true, false), (false, true)] {
-            let uncounted = plan(3, protocol, counts_samples, counts_unchanged, body.clone()).unwrap();
+        for (counts_samples, looks_inside) in [(true, false), (false, true)] {
+            let uncounted = plan(3, protocol, counts_samples, looks_inside, body.clone()).unwrap();
             assert_eq!((uncounted.form, uncounted.samples), (Form::Unchanged, None));
         }
     }
@@ -403,6 +403,25 @@ fn a_series_beyond_a_limit_is_in_no_part() {
         let plan = Splitter::default().plan(&ring(5), &Incoming { limits: none, ..incoming }, body).unwrap();
         assert!(plan.parts.is_empty() && plan.refused.is_some_and(|refused| refused.series == 4));
     }
+}
+
+#[test]
+fn in_front_of_those_that_do_not_judge_a_body_is_judged_here_on_any_ring() {
+    let limits = ContentLimits { labels_per_series: Some(1), ..ContentLimits::default() };
+    let incoming = Incoming { limits, looks_inside: true, ..incoming("default-tenant", Protocol::V1, MAX) };
+    let sent = vec![series(&[("a", "1")], 1), series(&[("a", "1"), ("b", "1")], 1), series(&[("b", "1")], 1)];
+    for endpoints in [3, 4] {
+        let plan = Splitter::default().plan(&ring(endpoints), &incoming, body(sent.clone())).unwrap();
+        assert_eq!(plan.refused.unwrap().first, 1);
+        let copies: usize = plan.parts.iter().map(|part| decode(&part.body).timeseries.len()).sum();
+        assert_eq!(copies, 6);
+    }
+    let series_only = ContentLimits { series_per_request: Some(2), ..ContentLimits::default() };
+    let incoming = Incoming { limits: series_only, ..incoming };
+    let refused = Splitter::default().plan(&ring(3), &incoming, body(sent.clone()));
+    assert_eq!(refused.unwrap_err(), BodyError::TooManySeries { max: 2 });
+    let few = Splitter::default().plan(&ring(3), &incoming, body(sent[..2].to_vec())).unwrap();
+    assert_eq!(few.parts.len(), 3);
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn incoming(protocol: Protocol) -> Incoming<'static> {
         protocol,
         limits,
         counts_samples: false,
-        counts_unchanged: false,
+        looks_inside: false,
         decoded_bytes_max: 1 << 20,
     }
 }

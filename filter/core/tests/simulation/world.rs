@@ -231,7 +231,8 @@ impl World {
     /// Plans the next write of a client.
     fn next_write(&mut self, delay_ms: u64) {
         if self.now_ms + delay_ms < TRAFFIC_MS {
-            let time = 1_000_000 + (self.now_ms + delay_ms) as i64;
+            // As long as timestamps of today.
+            let time = 1_700_000_000_000 + (self.now_ms + delay_ms) as i64;
             let write = Write::random(&mut self.random, self.pool, time);
             self.after(delay_ms, Happening::Send(write, 0));
         }
