@@ -144,6 +144,52 @@ async fn a_rate_holds_in_front_of_ingestors() -> Result<()> {
     Ok(())
 }
 
+/// They know nothing of the limits that the filter hands on to sidecars, so it judges itself also what it could send as it
+/// came.
+#[tokio::test]
+async fn limits_hold_in_front_of_ingestors() -> Result<()> {
+    let scratch = Scratch::new("thanos-receive-limits")?;
+    let receivers = Receiver::start_many(3).await?;
+    let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
+    let limits = scratch.path().join("limits.yaml");
+    std::fs::write(&limits, "default: {labels_per_series: 2, series_per_request: 2}")?;
+    let flags = ["--upstream=thanos-receive".to_owned(), format!("--limits={}", limits.display())];
+    let hashrings = json!([{"endpoints": addresses}]).to_string();
+    let envoy = Envoy::start(&scratch.path().join("envoy"), &hashrings, &flags).await?;
+
+    let now = clock::aligned(HOUR, MINUTE)?;
+    let request = |labels: &[usize]| {
+        let mut request = Vec::new();
+        for (number, labels) in labels.iter().enumerate() {
+            let names = (0..*labels).map(|label| (format!("label_{label}"), number.to_string()));
+            wire::series(&mut request, &names.collect(), &[(now, 1.0)]);
+        }
+        wire::snappy(&request)
+    };
+    let sender = Sender::new(&envoy.write_url(), None);
+    for (labels, code, words) in
+        [(&[2, 3][..], 400, "series 1: more than 2 labels"), (&[1, 1, 1], 413, "more than 2 series")]
+    {
+        let answer = sender.post(request(labels)).await;
+        let Answer::Status { code: answered, message } = &answer else { bail!("{answer:?}") };
+        ensure!(*answered == code && message.contains(words), "{answer:?}");
+    }
+    let answer = sender.post(request(&[2, 2])).await;
+    ensure!(answer.code() == Some(200), "{answer:?}");
+    envoy.wait_idle().await?;
+    for receiver in &receivers {
+        let series: usize = receiver.take_parts().iter().map(|part| count_series(&part.body)).sum();
+        ensure!(series == 3, "{series} series instead of the one that may be stored and the two");
+    }
+    scratch.passed();
+    Ok(())
+}
+
+fn count_series(body: &[u8]) -> usize {
+    let raw = snap::raw::Decoder::new().decompress_vec(body).unwrap_or_default();
+    ringside_proto::remote_write::time_series(&raw).count()
+}
+
 fn body() -> Result<Vec<u8>> {
     let labels = Labels::from([("__name__".to_owned(), "thanos".to_owned())]);
     let mut request = Vec::new();

@@ -91,8 +91,8 @@ pub(super) struct Plugin {
     pub(super) default_tenant: String,
     pub(super) write_timeout_ms: u64,
     pub(super) body_bytes_max: u64,
-    /// What stands behind the ring's addresses does not say how much it was sent.
-    pub(super) counts_samples: bool,
+    /// What stands behind the ring's addresses neither says how much it was sent nor judges by our limits.
+    pub(super) looks_inside: bool,
     pub(super) limits: Limits,
     pub(super) refusal: Option<Refusal>,
 }
@@ -266,7 +266,7 @@ impl Plugin {
     /// What is there only if somebody set it.
     fn optional(&self) -> String {
         let refusal = self.refusal.iter().map(|refusal| ("refusal", serde_json::json!(refusal)));
-        let counts = self.counts_samples.then_some(("counts_samples", serde_json::json!(true)));
+        let counts = self.looks_inside.then_some(("looks_inside", serde_json::json!(true)));
         let fields = counts.into_iter().chain(self.limits.fields()).chain(refusal);
         fields.map(|(name, value)| format!(",\n  {}: {value}", quoted(name))).collect()
     }

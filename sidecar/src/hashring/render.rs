@@ -168,7 +168,7 @@ pub(super) fn bootstrap(flags: &RenderFlags, inputs: &Inputs) -> anyhow::Result<
             default_tenant: flags.default_tenant.clone(),
             write_timeout_ms,
             body_bytes_max: flags.body_bytes_max,
-            counts_samples: flags.upstream == UpstreamKind::ThanosReceive,
+            looks_inside: flags.upstream == UpstreamKind::ThanosReceive,
             limits,
             refusal: None,
         },

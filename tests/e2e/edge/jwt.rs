@@ -1,6 +1,9 @@
 //! TLS with tokens whose claim is the tenant.
 
+use std::net::SocketAddr;
+
 use anyhow::{Result, ensure};
+use ringside_e2e::ports;
 use serde_json::{Value, json};
 
 use super::authority::Authority;
@@ -25,12 +28,9 @@ fn cases() -> Vec<(&'static str, Value, Fate)> {
     ]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_claim_is_the_tenant() -> Result<()> {
-    let authority = Authority::new("the test's")?;
-    let tokens = Tokens::new()?;
-    let issuer = tokens.serve(&authority.server(HOST)?).await?;
-    let stage = Stage::start("jwt", |files, text| {
+/// The edge with an issuer at an address of this machine.
+async fn start(authority: &Authority, issuer: SocketAddr) -> Result<Stage> {
+    Stage::start("jwt", |files, text| {
         authority.write_listener(files)?;
         let trusted = files.join("ca.crt");
         std::fs::write(&trusted, authority.pem())?;
@@ -46,7 +46,30 @@ async fn the_claim_is_the_tenant() -> Result<()> {
         }
         Ok(())
     })
-    .await?;
+    .await
+}
+
+/// What is wrong with the issuer is not the sender's fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_keys_a_token_is_not_refused_for_good() -> Result<()> {
+    let authority = Authority::new("the test's")?;
+    let tokens = Tokens::new()?;
+    let stage = start(&authority, ports::reserve()?).await?;
+    let client = stage.tls_client(authority.trusting_client()?.build()?);
+    let good = format!("Bearer {}", tokens.sign(json!({"tenant": "team-a"}))?);
+    stage
+        .expect("a good token", &client.clone().with_header("authorization", good.as_bytes()), Refused(503))
+        .await?;
+    stage.expect("no token", &client, Refused(401)).await?;
+    stage.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_claim_is_the_tenant() -> Result<()> {
+    let authority = Authority::new("the test's")?;
+    let tokens = Tokens::new()?;
+    let issuer = tokens.serve(&authority.server(HOST)?).await?;
+    let stage = start(&authority, issuer).await?;
     let client = stage.tls_client(authority.trusting_client()?.build()?);
     let with =
         |token: &str| client.clone().with_header("authorization", format!("Bearer {token}").as_bytes());

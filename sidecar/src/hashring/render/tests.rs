@@ -249,7 +249,7 @@ fn thanos_ingestors_get_http1_on_their_write_port() {
     assert_eq!(cluster["name"], "a.ringside:1", "the ring's address stays the name");
     assert!(cluster.to_string().contains(r#""port_value":19291"#), "{cluster}");
     assert!(text.contains("http_protocol_options: {}") && !text.contains("health_check"), "{text}");
-    let counts = |text: &str| Config::parse(plugin(&yaml(text)).as_bytes()).unwrap().counts_samples;
+    let counts = |text: &str| Config::parse(plugin(&yaml(text)).as_bytes()).unwrap().looks_inside;
     assert!(counts(&text), "an ingestor does not say how much it was sent");
     assert!(!counts(&rendered(THREE, &[]).unwrap()));
     assert!(
