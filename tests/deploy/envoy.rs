@@ -1,16 +1,16 @@
-//! Envoy's pods: the real Envoy takes the bootstrap that they mount, becomes ready by their probe, and drains by their
-//! hook. The commands are the manifest's own, but for the port.
+//! Envoy's pods: the real Envoy takes the files that they make, becomes ready by their probe, follows their ring, and drains
+//! by their hook. The commands are the manifest's own, but for folders and ports.
 
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use ringside_e2e::process::{Process, Spec};
-use ringside_e2e::scratch::Scratch;
-use ringside_e2e::{http, ports, tools, wait};
+use ringside_e2e::{http, tools, wait};
 use serde_json::Value;
 
 use crate::manifests::{Manifests, container, pod, text, texts};
-use crate::ring::{ADMIN, LISTEN, MODULE, STATISTICS, bootstrap};
+use crate::rendered::Rendered;
+use crate::ring::ADMIN;
 
 /// Runs a command of the manifest, with the admin port replaced and without the time that a drain takes.
 fn run(command: &Value, admin_port: u16) -> Result<()> {
@@ -28,36 +28,46 @@ fn run(command: &Value, admin_port: u16) -> Result<()> {
 }
 
 #[tokio::test]
-async fn envoy_becomes_ready_and_drains_as_the_manifest_says() -> Result<()> {
+async fn envoy_becomes_ready_follows_the_ring_and_drains_as_the_manifest_says() -> Result<()> {
     let manifests = Manifests::build()?;
+    let rendered = Rendered::start("deployment", &manifests)?;
+    let (listener, admin, statistics) = (rendered.listener, rendered.admin, rendered.statistics);
     let envoy = container(manifests.get("Deployment", "ringside-envoy")?)?;
-    let scratch = Scratch::new("deployment")?;
-    let (listener, admin, statistics) = (ports::reserve()?, ports::reserve()?, ports::reserve()?);
-    let module = tools::wasm_module()?;
-    let module = module.to_str().context("the checkout's path is no text")?;
-    let local = bootstrap(&manifests)?
-        .to_string()
-        .replace(MODULE, module)
-        .replace(&socket(LISTEN)?, &socket(&listener.to_string())?)
-        .replace(&socket(STATISTICS)?, &socket(&statistics.to_string())?)
-        .replace(&socket(ADMIN)?, &socket(&admin.to_string())?);
-    let config = scratch.path().join("envoy.json");
-    std::fs::write(&config, local)?;
-    let args = texts(&envoy["args"])?.into_iter().map(|argument| match argument {
-        "/etc/envoy/envoy.yaml" => config.display().to_string(),
-        _ => argument.to_owned(),
-    });
     let spec = Spec {
         name: "envoy".into(),
         program: tools::envoy()?,
-        args: args.collect(),
-        folder: scratch.path().into(),
+        args: rendered.arguments("envoy")?,
+        folder: rendered.scratch.path().into(),
     };
     let mut process = Process::start(spec)?;
+    let _follow = rendered.follow()?;
     process.wait_ready(&format!("http://{admin}/ready")).await?;
     run(&envoy["readinessProbe"]["exec"]["command"], admin.port())?;
-    let page = http::get_ok(&format!("http://{statistics}/metrics")).await?;
-    ensure!(page.contains("thanos_receive_hashring_nodes{name=\"default\"} 3"), "{page}");
+    let shows = async |line: &str| {
+        wait::eventually(line, async || {
+            let page = http::get_ok(&format!("http://{statistics}/metrics")).await?;
+            ensure!(page.contains(line), "{page}");
+            Ok(())
+        })
+        .await
+    };
+    shows("thanos_receive_hashring_nodes{name=\"default\"} 3").await?;
+
+    // One more pod in the ring, and then what is none.
+    let hashrings = std::fs::read_to_string(rendered.ring("hashrings.json"))?;
+    let three = "\"ringside-2.ringside:19291\"";
+    ensure!(hashrings.contains(three), "{hashrings}");
+    let four = hashrings.replace(three, &format!("{three}, {}", three.replace("-2", "-3")));
+    for (text, line) in [
+        (four.as_str(), "thanos_receive_hashring_nodes{name=\"default\"} 4"),
+        ("[]", "thanos_receive_config_last_reload_successful{} 0"),
+        (hashrings.as_str(), "thanos_receive_hashring_nodes{name=\"default\"} 3"),
+    ] {
+        let new = rendered.ring("new");
+        std::fs::write(&new, text)?;
+        std::fs::rename(&new, rendered.ring("hashrings.json"))?;
+        shows(line).await?;
+    }
 
     // The filter itself answers, by the ring of the manifests, none of whose sidecars is there.
     let client = reqwest::Client::new();
@@ -83,14 +93,8 @@ async fn envoy_becomes_ready_and_drains_as_the_manifest_says() -> Result<()> {
         Ok(())
     })
     .await?;
-    scratch.passed();
+    rendered.scratch.passed();
     Ok(())
-}
-
-/// An address as the bootstrap has it, in JSON.
-fn socket(address: &str) -> Result<String> {
-    let (host, port) = address.rsplit_once(':').context("no port")?;
-    Ok(format!(r#"{{"address":"{host}","port_value":{port}}}"#))
 }
 
 /// The hook outlasts the drain and the last write's timeout, since Envoy ends no write before it ends itself; and it
@@ -107,19 +111,20 @@ fn the_drain_fits_into_the_grace_period() -> Result<()> {
     let hook = text(&envoy["lifecycle"]["preStop"]["exec"]["command"][2])?;
     let sleep: u64 = hook.split("sleep ").nth(1).context("the hook does not wait")?.trim().parse()?;
     let grace = pod(deployment)["terminationGracePeriodSeconds"].as_u64().context("no grace period")?;
-    let write_ms =
-        plugin(&bootstrap(&manifests)?)?["write_timeout_ms"].as_u64().context("no write timeout")?;
+    let rendered = Rendered::start("deploy-drain", &manifests)?;
+    let filter = plugin(&rendered.config("filter.yaml")?)?;
+    let write_ms = filter["write_timeout_ms"].as_u64().context("no write timeout")?;
     ensure!(
         drain * 1_000 + write_ms <= sleep * 1_000,
         "a drain of {drain} s, a write of {write_ms} ms, {sleep} s"
     );
     ensure!(sleep + 10 <= grace, "hook {sleep} s, grace {grace} s");
+    rendered.scratch.passed();
     Ok(())
 }
 
 /// The filter's own configuration.
-fn plugin(bootstrap: &Value) -> Result<Value> {
-    let filter = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0";
-    let value = bootstrap.pointer(&format!("{filter}/typed_config/config/configuration/value"));
+fn plugin(filter: &Value) -> Result<Value> {
+    let value = filter.pointer("/resources/0/typed_config/config/configuration/value");
     Ok(serde_json::from_str(text(value.context("the filter has no configuration")?)?)?)
 }

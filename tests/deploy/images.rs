@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use ringside_e2e::{scratch::Scratch, tools};
 
-use crate::manifests::{Manifests, container, file, items, path, pod};
+use crate::manifests::{Manifests, container, containers, file, items, path, pod, text};
 
 /// The instructions of a Dockerfile: comments dropped, continued lines joined.
 pub(crate) fn instructions(name: &str) -> Result<Vec<String>> {
@@ -86,11 +86,15 @@ fn the_envoy_image_is_the_envoy_that_is_tested() -> Result<()> {
 fn image_tags_are_the_version_of_the_workspace() -> Result<()> {
     let manifests = Manifests::build()?;
     let version = workspace_version("version")?;
-    for (kind, name, image) in
-        [("StatefulSet", "ringside", "ringside"), ("Deployment", "ringside-envoy", "ringside-envoy")]
-    {
-        let used = &container(manifests.get(kind, name)?)?["image"];
-        ensure!(*used == format!("{image}:{version}"), "{used}");
+    for (kind, name, images) in [
+        ("StatefulSet", "ringside", &["ringside"][..]),
+        ("Deployment", "ringside-envoy", &["ringside", "ringside-envoy", "ringside"]),
+    ] {
+        let expected: Vec<String> = images.iter().map(|image| format!("{image}:{version}")).collect();
+        let used: Vec<&str> = containers(manifests.get(kind, name)?)
+            .map(|container| text(&container["image"]))
+            .collect::<Result<_>>()?;
+        ensure!(used == expected, "{name}: {used:?}");
     }
     Ok(())
 }

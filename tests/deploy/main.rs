@@ -9,6 +9,7 @@ mod images;
 mod manifests;
 mod network;
 mod references;
+mod rendered;
 mod ring;
 mod schema;
 mod sidecar;

@@ -81,12 +81,32 @@ pub(crate) fn pod(workload: &Value) -> &Value {
     &workload["spec"]["template"]["spec"]
 }
 
-/// The one container of a workload's pods.
+/// The first container of a workload's pods, which is what they are there for.
 pub(crate) fn container(workload: &Value) -> Result<&Value> {
-    match pod(workload)["containers"].as_array().map(Vec::as_slice) {
-        Some([container]) => Ok(container),
-        _ => bail!("{}: one container is expected", name_of(workload)),
-    }
+    items(&pod(workload)["containers"]).first().with_context(|| format!("{} has none", name_of(workload)))
+}
+
+/// All containers of a workload's pods, those first that run before the others.
+pub(crate) fn containers(workload: &Value) -> impl Iterator<Item = &Value> {
+    items(&pod(workload)["initContainers"]).iter().chain(items(&pod(workload)["containers"]))
+}
+
+/// A container of a workload's pods, by its name.
+pub(crate) fn container_named<'a>(workload: &'a Value, name: &str) -> Result<&'a Value> {
+    let named = containers(workload).find(|container| name_of(container) == name);
+    named.with_context(|| format!("{} has no container {name}", name_of(workload)))
+}
+
+/// The ConfigMaps and Secrets of a volume, by kind and name; none for one that starts empty.
+pub(crate) fn sources(volume: &Value) -> Vec<(&'static str, &str)> {
+    let projected = items(&volume["projected"]["sources"]).iter().map(|source| (source, "name", "name"));
+    std::iter::once((volume, "name", "secretName"))
+        .chain(projected)
+        .filter_map(|(source, map, secret)| {
+            let map = source["configMap"][map].as_str().map(|name| ("ConfigMap", name));
+            map.or_else(|| Some(("Secret", source["secret"][secret].as_str()?)))
+        })
+        .collect()
 }
 
 /// A map of strings; empty where there is none.

@@ -6,8 +6,10 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::manifests::{
-    Manifests, container, items, labels, matches, name_of, pod, pod_labels, port, text, texts,
+    Manifests, container, containers, items, labels, matches, name_of, pod, pod_labels, port, sources, text,
+    texts,
 };
+use crate::ring::MODULE;
 
 #[test]
 fn everything_is_in_the_namespace() -> Result<()> {
@@ -96,32 +98,34 @@ fn volumes_and_mounts_name_what_exists() -> Result<()> {
     for workload in manifests.workloads() {
         let volumes = items(&pod(workload)["volumes"]);
         for volume in volumes {
-            let (kind, name) = match (&volume["configMap"]["name"], &volume["secret"]["secretName"]) {
-                (Value::String(name), _) => ("ConfigMap", name),
-                (_, Value::String(name)) => ("Secret", name),
-                _ => anyhow::bail!("{volume} is neither a ConfigMap nor a Secret"),
-            };
-            manifests.get(kind, name)?;
+            let sources = sources(volume);
+            ensure!(
+                !sources.is_empty() || volume["emptyDir"]["sizeLimit"].is_string(),
+                "{volume} holds what?"
+            );
+            for (kind, name) in sources {
+                manifests.get(kind, name)?;
+            }
         }
         let claims = items(&workload["spec"]["volumeClaimTemplates"]);
         let known: BTreeSet<&str> = volumes.iter().chain(claims).map(name_of).collect();
-        let mounted: BTreeSet<&str> =
-            items(&container(workload)?["volumeMounts"]).iter().map(name_of).collect();
+        let mounts = containers(workload).flat_map(|container| items(&container["volumeMounts"]));
+        let mounted: BTreeSet<&str> = mounts.map(name_of).collect();
         ensure!(known == mounted, "{}: has {known:?}, mounts {mounted:?}", name_of(workload));
     }
     Ok(())
 }
 
-/// Every file that an argument names lies in a volume, and is a key of what is mounted there.
+/// Every file that an argument names lies in a volume, and is a key of what is mounted there, where that does not start
+/// empty. The module lies in Envoy's image.
 #[test]
 fn arguments_name_files_that_are_mounted() -> Result<()> {
     let manifests = Manifests::build()?;
     let mut files = 0;
     for workload in manifests.workloads() {
-        let container = container(workload)?;
-        for argument in texts(&container["args"])? {
+        for (container, argument) in arguments(workload)? {
             let value = argument.split_once('=').map_or(argument, |(_, value)| value);
-            if !value.starts_with('/') {
+            if !value.starts_with('/') || value == MODULE {
                 continue;
             }
             let mount = items(&container["volumeMounts"])
@@ -131,18 +135,31 @@ fn arguments_name_files_that_are_mounted() -> Result<()> {
             let key = value.trim_start_matches(text(&mount["mountPath"])?).trim_start_matches('/');
             let volume =
                 items(&pod(workload)["volumes"]).iter().find(|volume| volume["name"] == mount["name"]);
-            let data =
-                match volume.map(|volume| (&volume["configMap"]["name"], &volume["secret"]["secretName"])) {
-                    Some((Value::String(name), _)) => &manifests.get("ConfigMap", name)?["data"],
-                    Some((_, Value::String(name))) => &manifests.get("Secret", name)?["data"],
-                    _ => continue,
-                };
-            ensure!(!data[key].is_null(), "{argument}: there is no {key} in {}", name_of(mount));
+            let sources = volume.map(sources).unwrap_or_default();
+            if sources.is_empty() {
+                continue;
+            }
+            let objects = sources.into_iter().map(|(kind, name)| manifests.get(kind, name));
+            let objects = objects.collect::<Result<Vec<_>>>()?;
+            let is_there = objects.iter().any(|object| !object["data"][key].is_null());
+            ensure!(is_there, "{argument}: there is no {key} in {}", name_of(mount));
             files += 1;
         }
     }
-    ensure!(files == 3, "{files} files are named: bootstrap, bucket and ring are expected");
+    ensure!(
+        files == 6,
+        "{files} files are named: a bucket, a ring, and twice a ring and limits are expected"
+    );
     Ok(())
+}
+
+/// The arguments of all containers of a workload.
+fn arguments(workload: &Value) -> Result<Vec<(&Value, &str)>> {
+    let mut arguments = Vec::new();
+    for container in containers(workload) {
+        arguments.extend(texts(&container["args"])?.into_iter().map(|argument| (container, argument)));
+    }
+    Ok(arguments)
 }
 
 #[test]
@@ -158,12 +175,13 @@ fn pods_have_no_more_rights_than_they_need() -> Result<()> {
         ensure!(pod["enableServiceLinks"] == false, "{name} has variables of other Services");
         ensure!(pod["securityContext"]["runAsNonRoot"] == true, "{name}");
         ensure!(pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault", "{name}");
-        let container = container(workload)?;
         let expected = json!({
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
         });
-        ensure!(container["securityContext"] == expected, "{name}: {}", container["securityContext"]);
-        ensure!(container["resources"]["limits"]["memory"].is_string(), "{name} has no bound of memory");
+        for container in containers(workload) {
+            ensure!(container["securityContext"] == expected, "{name}: {}", container["securityContext"]);
+            ensure!(container["resources"]["limits"]["memory"].is_string(), "{name} has no bound of memory");
+        }
     }
     Ok(())
 }

@@ -1,14 +1,15 @@
-//! The ring, the pods that it names, and the bootstrap that is made of it are one thing said three times: here they
+//! The ring, the pods that it names, and the files that are made of it for Envoy are one thing said three times: here they
 //! are held against each other.
 
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use ringside_e2e::{scratch::Scratch, tools};
+use ringside_e2e::tools;
 use serde_json::{Value, json};
 
 use crate::images::instructions;
-use crate::manifests::{Manifests, container, file, items, name_of, path, port, text};
+use crate::manifests::{Manifests, container, container_named, items, name_of, path, port, text, texts};
+use crate::rendered::{CONFIG, RING, Rendered};
 
 /// Where Envoy listens inside its pod, and where its admin page is.
 pub(crate) const LISTEN: &str = "0.0.0.0:19291";
@@ -17,11 +18,6 @@ pub(crate) const ADMIN: &str = "127.0.0.1:9901";
 pub(crate) const STATISTICS: &str = "0.0.0.0:9902";
 /// Where the image has the module.
 pub(crate) const MODULE: &str = "/etc/ringside/plugin.wasm";
-
-/// The bootstrap that Envoy's pods mount.
-pub(crate) fn bootstrap(manifests: &Manifests) -> Result<Value> {
-    Ok(serde_saphyr::from_str(manifests.config("ringside-envoy", "envoy.yaml")?)?)
-}
 
 /// The addresses of all rings, in their order.
 fn ring_addresses(manifests: &Manifests) -> Result<Vec<String>> {
@@ -55,43 +51,33 @@ fn the_program_takes_the_ring() -> Result<()> {
     Ok(())
 }
 
+/// Envoy's files are made twice, by the same rules: before it starts, and while it runs.
 #[test]
-fn the_bootstrap_is_what_render_writes() -> Result<()> {
-    let scratch = Scratch::new("render")?;
-    let output = scratch.path().join("envoy.yaml");
-    let arguments = render_arguments(&file("README.md")?)?;
-    let rendered = Command::new(tools::ringside()?)
-        .args(arguments.iter().map(|argument| {
-            argument.replace("deploy/kubernetes/envoy/envoy.yaml", &output.display().to_string())
-        }))
-        .current_dir(tools::root())
-        .output()?;
-    ensure!(rendered.status.success(), "{}", String::from_utf8_lossy(&rendered.stderr));
-    let rendered = std::fs::read_to_string(&output)?;
-    let committed = file("kubernetes/envoy/envoy.yaml")?;
-    ensure!(rendered == committed, "run again: ringside {}", arguments.join(" "));
-    scratch.passed();
+fn what_follows_the_ring_is_what_made_the_files() -> Result<()> {
+    let manifests = Manifests::build()?;
+    let envoy = manifests.get("Deployment", "ringside-envoy")?;
+    let arguments = |name: &str| texts(&container_named(envoy, name)?["args"]);
+    let (first, mut following) = (arguments("render")?, arguments("follow")?);
+    following.retain(|argument| *argument != "--watch");
+    ensure!(first == following, "{first:?} and {following:?}");
+    for name in ["render", "follow"] {
+        let mounts = items(&container_named(envoy, name)?["volumeMounts"]);
+        for (path, is_read_only) in [(RING, true), (CONFIG, false)] {
+            let mount = mounts.iter().find(|mount| mount["mountPath"] == path);
+            let mount = mount.with_context(|| format!("{name} has no {path}"))?;
+            ensure!((mount["readOnly"] == true) == is_read_only, "{name}: {mount}");
+        }
+    }
     Ok(())
-}
-
-/// The arguments of the one `ringside hashring render` that deploy/README.md tells to run, so that what is told is
-/// what is tested.
-fn render_arguments(readme: &str) -> Result<Vec<String>> {
-    let joined = readme.replace("\\\n", " ");
-    let line = joined
-        .lines()
-        .find_map(|line| line.strip_prefix("ringside "))
-        .context("README.md renders nothing")?;
-    ensure!(line.starts_with("hashring render "), "{line}");
-    Ok(line.split_whitespace().map(str::to_owned).collect())
 }
 
 #[test]
 fn every_address_of_the_ring_is_a_cluster_of_that_name() -> Result<()> {
     let manifests = Manifests::build()?;
-    let bootstrap = bootstrap(&manifests)?;
+    let rendered = Rendered::start("deploy-clusters", &manifests)?;
+    let clusters = rendered.config("clusters.yaml")?;
     for address in ring_addresses(&manifests)? {
-        let cluster = cluster(&bootstrap, &address)?;
+        let cluster = cluster(&clusters, &address)?;
         let (host, port) = address.rsplit_once(':').context("no port")?;
         let expected = json!({"address": host, "port_value": port.parse::<u16>()?});
         let endpoint =
@@ -99,23 +85,26 @@ fn every_address_of_the_ring_is_a_cluster_of_that_name() -> Result<()> {
         ensure!(endpoint == Some(&expected), "{address}: {endpoint:?}");
         ensure!(cluster["type"] == "STRICT_DNS", "{address}: pods change their IP, {}", cluster["type"]);
     }
+    rendered.scratch.passed();
     Ok(())
 }
 
 #[test]
-fn the_bootstrap_listens_where_the_pod_says() -> Result<()> {
+fn envoy_listens_where_the_pod_says() -> Result<()> {
     let manifests = Manifests::build()?;
-    let bootstrap = bootstrap(&manifests)?;
+    let rendered = Rendered::start("deploy-listeners", &manifests)?;
+    let bootstrap = rendered.config("envoy.yaml")?;
     let envoy = container(manifests.get("Deployment", "ringside-envoy")?)?;
     let addresses: Vec<String> = items(&bootstrap["static_resources"]["listeners"])
         .iter()
         .chain([&bootstrap["admin"]])
         .map(|listener| socket_address(&listener["address"]["socket_address"]))
         .collect::<Result<_>>()?;
-    ensure!(addresses == [LISTEN, STATISTICS, ADMIN], "{addresses:?}");
-    ensure!(LISTEN == format!("0.0.0.0:{}", port(&envoy["ports"], "remote-write")?), "{}", envoy["ports"]);
-
-    ensure!(STATISTICS == format!("0.0.0.0:{}", port(&envoy["ports"], "metrics")?), "{}", envoy["ports"]);
+    let expected = [rendered.listener, rendered.statistics, rendered.admin].map(|one| one.to_string());
+    ensure!(addresses == expected, "{addresses:?}");
+    for (argument, port_name) in [(LISTEN, "remote-write"), (STATISTICS, "metrics")] {
+        ensure!(argument == format!("0.0.0.0:{}", port(&envoy["ports"], port_name)?), "{}", envoy["ports"]);
+    }
 
     // The hooks speak to the admin page, which nobody outside of the pod reaches.
     let (host, admin_port) = ADMIN.split_once(':').context("no port")?;
@@ -125,7 +114,7 @@ fn the_bootstrap_listens_where_the_pod_says() -> Result<()> {
 
     let copied = instructions("envoy")?;
     ensure!(copied.iter().any(|line| line.starts_with("COPY ") && line.ends_with(MODULE)), "{copied:?}");
-    ensure!(bootstrap.to_string().contains(MODULE), "the bootstrap loads another module");
+    rendered.scratch.passed();
     Ok(())
 }
 
@@ -144,9 +133,10 @@ fn updates_wait_until_envoy_has_found_the_pod_again() -> Result<()> {
     let manifests = Manifests::build()?;
     let sidecars = manifests.get("StatefulSet", "ringside")?;
     let wait_s = sidecars["spec"]["minReadySeconds"].as_f64().context("no wait")?;
-    let bootstrap = bootstrap(&manifests)?;
+    let rendered = Rendered::start("deploy-checks", &manifests)?;
+    let clusters = rendered.config("clusters.yaml")?;
     for address in ring_addresses(&manifests)? {
-        let cluster = cluster(&bootstrap, &address)?;
+        let cluster = cluster(&clusters, &address)?;
         ensure!(cluster["dns_refresh_rate"].is_null(), "{address}: Envoy's own rate is assumed");
         let check = &cluster["health_checks"][0];
         ensure!(check["healthy_threshold"] == 1, "{address} comes back after {}", check["healthy_threshold"]);
@@ -154,12 +144,13 @@ fn updates_wait_until_envoy_has_found_the_pod_again() -> Result<()> {
         let found_s = DNS_CACHE_S + ENVOY_RESOLVES_S + checked_s;
         ensure!(wait_s >= found_s, "{address} may be found after {found_s} s only");
     }
+    rendered.scratch.passed();
     Ok(())
 }
 
 /// The cluster of a ring's address.
-fn cluster<'a>(bootstrap: &'a Value, address: &str) -> Result<&'a Value> {
-    let clusters = items(&bootstrap["static_resources"]["clusters"]);
+fn cluster<'a>(clusters: &'a Value, address: &str) -> Result<&'a Value> {
+    let clusters = items(&clusters["resources"]);
     let named = clusters.iter().find(|cluster| cluster["name"] == *address);
     named.with_context(|| format!("no cluster is named {address}"))
 }

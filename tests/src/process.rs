@@ -165,6 +165,18 @@ impl Process {
         cpu_time(&self.pid()?.to_string())
     }
 
+    /// CPU time of the threads that it has now, to the nanosecond; [`cpu_time`](Self::cpu_time) counts in hundredths of a
+    /// second.
+    pub fn thread_time(&self) -> Result<Duration> {
+        let mut sum = Duration::ZERO;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.pid()?))? {
+            let times = std::fs::read_to_string(task?.path().join("schedstat"))?;
+            let running = times.split(' ').next().context("an odd schedstat")?;
+            sum += Duration::from_nanos(running.parse()?);
+        }
+        Ok(sum)
+    }
+
     fn status_bytes(&self, name: &str) -> Result<u64> {
         let field = self.status_field(name)?;
         let kib: u64 = field.split_whitespace().next().unwrap_or_default().parse()?;

@@ -24,7 +24,9 @@ const SCRAPE: i64 = 15_000;
 /// Scrapes before the measurement.
 const WARM: usize = 20;
 /// Scrapes that are measured for the page.
-const SCRAPES: usize = 400;
+const SCRAPES: usize = 800;
+/// Scrapes that one Envoy gets before it is the other's turn.
+const TURN: usize = 20;
 /// Endpoints of the two rings. With as many as there are replicas, bodies go out as they came.
 const RINGS: [usize; 2] = [3, 6];
 const REPLICATION_FACTOR: usize = 3;
@@ -34,7 +36,7 @@ const REPLICATION_FACTOR: usize = 3;
 struct Cost {
     samples: f64,
     cpu: Duration,
-    /// Milliseconds; none where nothing is waited for.
+    /// In milliseconds; none where nothing is waited for.
     quantiles: Option<(f64, f64)>,
 }
 
@@ -128,13 +130,10 @@ pub(crate) async fn run(flags: &Flags, folder: &Path) -> Result<()> {
     for endpoints in RINGS.into_iter().filter(|ring| flags.rings.is_empty() || flags.rings.contains(ring)) {
         let folder = folder.join(format!("{endpoints}"));
         let mut filter = Filter { endpoints, core: None, first_sight: None, wasm: None, plain: None };
-        if flags.wants(What::Plain) {
-            let cost = proxy::plain(&load, endpoints, render, &folder.join("plain")).await;
-            filter.plain = Some(cost.context("plain Envoy")?);
-        }
-        if flags.wants(What::Wasm) {
-            let cost = proxy::filter(&load, endpoints, render, &folder.join("wasm")).await;
-            filter.wasm = Some(cost.context("the filter")?);
+        let kinds: Vec<What> =
+            [What::Wasm, What::Plain].into_iter().filter(|kind| flags.wants(*kind)).collect();
+        for (kind, cost) in proxy::in_turns(&load, endpoints, &kinds, render, &folder).await? {
+            *(if kind == What::Wasm { &mut filter.wasm } else { &mut filter.plain }) = Some(cost);
         }
         if flags.wants(What::Core) {
             filter.core = Some(core::measure(&load, endpoints, true)?);

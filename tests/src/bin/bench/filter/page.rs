@@ -1,6 +1,6 @@
 //! The results as tables, and as the committed page.
 
-use super::{Cost, Filter, Path3, REPLICATION_FACTOR};
+use super::{Cost, Filter, Path3, REPLICATION_FACTOR, TURN};
 use crate::page::align;
 use crate::sender::CONNECTIONS;
 
@@ -64,7 +64,8 @@ Written by `make bench-filter`, which builds what it needs and runs everything b
 - Requests of remote write 1.0 with 2,000 series, one sample and ten labels each, {} bytes a series, {} compressed;
   {CONNECTIONS} under way over HTTP/1.1, as fast as answers come. Replication factor {REPLICATION_FACTOR}.
 - One Envoy with one worker on a core of its own; the generator has the other core, and so have the receivers of the
-  parts, which take everything. CPU time is Envoy's own, all threads, in the program and in the kernel.
+  parts, which take everything. CPU time is Envoy's own, all threads, in the program and in the kernel. Envoy with the
+  filter and Envoy without it get the load in turns of {TURN} scrapes, and the cost of each is that of its median turn.
 - *Core, native* is the filter's code as this machine runs it, without Envoy and without a network. *Envoy without it*
   is the same configuration with the filter taken out: each body goes to one receiver, once.
 - The load is 20,000 series, scrape after scrape: the filter remembers where a series went.

@@ -11,25 +11,50 @@ use ringside_e2e::sidecar::{Setup, Sidecar};
 use ringside_e2e::wait;
 use serde_json::Value;
 
-use super::{Cost, Path3, REPLICATION_FACTOR, WARM, hashrings};
+use super::{Cost, Path3, REPLICATION_FACTOR, TURN, WARM, What, hashrings};
 use crate::cores;
 use crate::load::Load;
 use crate::sender::{self, Endpoint};
 
-/// Envoy with the filter, in front of receivers that take everything.
-pub(super) async fn filter(load: &Load, endpoints: usize, further: &[String], folder: &Path) -> Result<Cost> {
-    let receivers = receivers(endpoints).await?;
-    let envoy = start(folder, &addresses(&receivers), further, |_| Ok(())).await?;
-    Ok(measure(load, &envoy, &[&envoy.process]).await?.remove(0))
-}
-
-/// Envoy without it: each write goes to one of the receivers.
-pub(super) async fn plain(load: &Load, endpoints: usize, further: &[String], folder: &Path) -> Result<Cost> {
-    let receivers = receivers(endpoints).await?;
-    let first = receivers.first().context("no receivers")?.address().to_string();
-    let edit = |bootstrap: &mut String| without_filter(bootstrap, &first);
-    let envoy = start(folder, &addresses(&receivers), further, edit).await?;
-    Ok(measure(load, &envoy, &[&envoy.process]).await?.remove(0))
+/// Envoy with the filter and Envoy without, in front of receivers that take everything: they get the load in turns, so that
+/// whatever else the machine does meets both, and the cost of each is that of its median turn.
+pub(super) async fn in_turns(
+    load: &Load,
+    endpoints: usize,
+    kinds: &[What],
+    further: &[String],
+    folder: &Path,
+) -> Result<Vec<(What, Cost)>> {
+    let mut sides = Vec::new();
+    for kind in kinds {
+        let receivers = receivers(endpoints).await?;
+        // Without the filter, each write goes to one of the receivers.
+        let first = receivers.first().context("no receivers")?.address().to_string();
+        let edit = |bootstrap: &mut String| match kind {
+            What::Plain => without_filter(bootstrap, &first),
+            _ => Ok(()),
+        };
+        let envoy = start(&folder.join(format!("{kind:?}")), &addresses(&receivers), further, edit).await?;
+        sides.push((*kind, envoy, receivers, Vec::new(), Vec::new()));
+    }
+    let turns = (0..load.plan.scrapes).step_by(TURN).map(|from| from..load.plan.scrapes.min(from + TURN));
+    for turn in turns {
+        for (_, envoy, _, turns, exchanges) in &mut sides {
+            let before = envoy.process.thread_time()?;
+            let sent = sender::send(&endpoint(envoy)?, load, turn.clone())?;
+            envoy.wait_idle().await?;
+            if turn.start >= WARM && turn.len() == TURN {
+                turns.push((envoy.process.thread_time()? - before, sent.len()));
+                exchanges.extend(sent);
+            }
+        }
+    }
+    let costs = sides.into_iter().map(|(kind, _, _, mut turns, exchanges)| {
+        turns.sort_unstable();
+        let (cpu, requests) = turns.get(turns.len() / 2).copied().context("too few scrapes for a turn")?;
+        Ok((kind, Cost::new(requests, cpu, &exchanges)))
+    });
+    costs.collect()
 }
 
 /// Envoy with the filter and as many sidecars as there are replicas, all on the same core.
@@ -88,11 +113,15 @@ fn without_filter(bootstrap: &mut String, cluster: &str) -> Result<()> {
     Ok(())
 }
 
-/// Sends the load, and tells what each process had of it.
-async fn measure(load: &Load, envoy: &Envoy, processes: &[&Process]) -> Result<Vec<Cost>> {
+fn endpoint(envoy: &Envoy) -> Result<Endpoint> {
     let url = envoy.write_url();
     let address = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
-    let endpoint = Endpoint { address: address.parse()?, path: "/api/v1/receive" };
+    Ok(Endpoint { address: address.parse()?, path: "/api/v1/receive" })
+}
+
+/// Sends the load, and tells what each process had of it.
+async fn measure(load: &Load, envoy: &Envoy, processes: &[&Process]) -> Result<Vec<Cost>> {
+    let endpoint = endpoint(envoy)?;
     sender::send(&endpoint, load, 0..WARM)?;
     envoy.wait_idle().await?;
     let before = processes.iter().map(|one| one.cpu_time()).collect::<Result<Vec<_>>>()?;
