@@ -76,9 +76,9 @@ pub(super) struct Bootstrap {
 /// What stands behind the ring's addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum UpstreamKind {
-    /// Ringside sidecars: HTTP/2, with a health page on the write port.
+    /// Ringside sidecars, with a health page on the write port.
     Ringside,
-    /// Thanos Receive ingestors: HTTP/1.1, without one.
+    /// Thanos Receive ingestors, without one.
     ThanosReceive,
 }
 

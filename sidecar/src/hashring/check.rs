@@ -8,6 +8,7 @@ use clap::Args;
 use ringside_hashring::{Hashrings, NamedRing, NodeShare, Tenants, shares, write_quorum};
 use ringside_proto::tenant;
 
+use super::render::upstreams;
 use super::{parse, read, title};
 use crate::table::{Table, percent};
 
@@ -30,6 +31,8 @@ pub(crate) struct CheckFlags {
 /// Judges the file and describes it.
 pub(super) fn run(flags: &CheckFlags) -> anyhow::Result<String> {
     let rings = parse(&flags.file, &read(&flags.file)?, flags.replication_factor)?;
+    // What cannot be rendered cannot serve.
+    upstreams(&rings, None)?;
     let mut out = format!(
         "{}: replication factor {}, {} of them must acknowledge a write\n",
         flags.file.display(),
@@ -79,8 +82,13 @@ fn warnings(rings: &Hashrings) -> Vec<String> {
     let mut warnings = Vec::new();
     for (index, named) in rings.rings().iter().enumerate() {
         let title = title(index, named.name());
-        let risks =
-            [carried_by_few(named, nodes), uneven(named), few_copies(named), never_used(rings, index)];
+        let risks = [
+            carried_by_few(named, nodes),
+            uneven(named),
+            few_copies(named),
+            never_used(rings, index),
+            hidden(rings, index),
+        ];
         warnings.extend(risks.into_iter().flatten().map(|risk| format!("{title}: {risk}")));
         warnings.extend(tenants_without_effect(rings, named).map(|risk| format!("{title}: {risk}")));
     }
@@ -128,6 +136,14 @@ fn few_copies(named: &NamedRing) -> Option<String> {
     let copies = named.ring().replication_factor();
     (write_quorum(copies) == 1)
         .then(|| format!("with {copies} copies a write is acknowledged by one node, and may be lost with it"))
+}
+
+/// Metadata that names a ring means the first of this name.
+fn hidden(rings: &Hashrings, index: usize) -> Option<String> {
+    let (before, rest) = rings.rings().split_at_checked(index)?;
+    let name = rest.first()?.name();
+    let is_hidden = !name.is_empty() && before.iter().any(|ring| ring.name() == name);
+    is_hidden.then(|| format!("another ring before it is named {name:?} too"))
 }
 
 /// Behind a default ring no other ring is ever reached.
@@ -198,6 +214,16 @@ mod tests {
     }
 
     #[test]
+    fn refuses_what_render_refuses() {
+        for (endpoints, reason) in
+            [(r#""a", "b:1", "c:1""#, "\"a\" has no port"), (r#""a:1", "A:1", "c:1""#, "are one sidecar")]
+        {
+            let error = check(&format!(r#"[{{"endpoints": [{endpoints}]}}]"#), 3).unwrap_err();
+            assert!(format!("{error:#}").contains(reason), "{error:#}");
+        }
+    }
+
+    #[test]
     fn warns_of_what_is_risky() {
         let ten: Vec<String> = (0..10).map(|n| format!("\"n{n}:1\"")).collect();
         let ten = ten.join(", ");
@@ -241,6 +267,14 @@ mod tests {
                 ),
                 3,
                 "tenant \"team\" matches a pattern of an earlier ring",
+            ),
+            (
+                format!(
+                    r#"[{{"hashring": "x", "tenants": ["a"], "endpoints": [{ten}]}},
+                        {{"hashring": "x", "endpoints": [{ten}]}}]"#
+                ),
+                3,
+                "another ring before it is named \"x\" too",
             ),
             (format!(r#"[{{"tenants": ["a/b"], "endpoints": [{ten}]}}]"#), 3, "no request can be of tenant \"a/b\""),
         ] {

@@ -186,7 +186,7 @@ fn bounded(flag: &str, value: u64, bounds: &RangeInclusive<u64>) -> anyhow::Resu
 
 /// One upstream for each address of any ring, in the order of the file. Two addresses that lead to the same place would
 /// make one sidecar two replicas.
-fn upstreams(rings: &Hashrings, port: Option<u16>) -> anyhow::Result<Vec<Upstream>> {
+pub(super) fn upstreams(rings: &Hashrings, port: Option<u16>) -> anyhow::Result<Vec<Upstream>> {
     let mut upstreams: Vec<Upstream> = Vec::new();
     for endpoint in rings.rings().iter().flat_map(|named| named.ring().endpoints()) {
         if upstreams.iter().any(|upstream| upstream.name == endpoint.address) {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ringside_e2e::envoy::Envoy;
@@ -14,7 +15,19 @@ use serde_json::Value;
 use super::{Cost, Path3, REPLICATION_FACTOR, TURN, WARM, What, hashrings};
 use crate::cores;
 use crate::load::Load;
-use crate::sender::{self, Endpoint};
+use crate::sender::{self, Endpoint, Exchange};
+
+/// How long parts may be under way after the last answer.
+const STRAGGLERS: Duration = Duration::from_millis(20);
+
+/// One Envoy, and what its turns cost and brought.
+struct Side {
+    kind: What,
+    envoy: Envoy,
+    _receivers: Vec<Receiver>,
+    turns: Vec<(Duration, usize)>,
+    exchanges: Vec<Exchange>,
+}
 
 /// Envoy with the filter and Envoy without, in front of receivers that take everything: they get the load in turns, so that
 /// whatever else the machine does meets both, and the cost of each is that of its median turn.
@@ -35,21 +48,29 @@ pub(super) async fn in_turns(
             _ => Ok(()),
         };
         let envoy = start(&folder.join(format!("{kind:?}")), &addresses(&receivers), further, edit).await?;
-        sides.push((*kind, envoy, receivers, Vec::new(), Vec::new()));
+        sides.push(Side {
+            kind: *kind,
+            envoy,
+            _receivers: receivers,
+            turns: Vec::new(),
+            exchanges: Vec::new(),
+        });
     }
     let turns = (0..load.plan.scrapes).step_by(TURN).map(|from| from..load.plan.scrapes.min(from + TURN));
     for turn in turns {
-        for (_, envoy, _, turns, exchanges) in &mut sides {
+        for Side { envoy, turns, exchanges, .. } in &mut sides {
             let before = envoy.process.thread_time()?;
             let sent = sender::send(&endpoint(envoy)?, load, turn.clone())?;
-            envoy.wait_idle().await?;
+            // The last answers of sidecars come after those to the client.
+            tokio::time::sleep(STRAGGLERS).await;
+            let spent = envoy.process.thread_time()? - before;
             if turn.start >= WARM && turn.len() == TURN {
-                turns.push((envoy.process.thread_time()? - before, sent.len()));
+                turns.push((spent, sent.len()));
                 exchanges.extend(sent);
             }
         }
     }
-    let costs = sides.into_iter().map(|(kind, _, _, mut turns, exchanges)| {
+    let costs = sides.into_iter().map(|Side { kind, mut turns, exchanges, .. }| {
         turns.sort_unstable();
         let (cpu, requests) = turns.get(turns.len() / 2).copied().context("too few scrapes for a turn")?;
         Ok((kind, Cost::new(requests, cpu, &exchanges)))
