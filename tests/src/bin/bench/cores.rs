@@ -1,7 +1,7 @@
 //! Which core works for whom: the measured system has one for itself, the generator the other. Threads and
 //! children inherit a pin, so this process pins itself before it starts any.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -31,6 +31,18 @@ pub(crate) fn give_system(pid: u32) -> Result<()> {
         sched_setaffinity(Pid::from_raw(task), &set)?;
     }
     Ok(())
+}
+
+/// How much of the measured system's core the host of this machine has given to others so far, in clock ticks. What runs
+/// meanwhile is charged for that time.
+pub(crate) fn stolen() -> Result<u64> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let name = format!("cpu{SYSTEM}");
+    let line = stat.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = line.into_iter().find(|line| line.first() == Some(&name.as_str()));
+    // The name, then user, nice, system, idle, iowait, irq, softirq and steal.
+    let steal = line.and_then(|line| line.get(8)?.parse().ok());
+    steal.with_context(|| format!("no steal of {name} in /proc/stat"))
 }
 
 /// How many cores [`unpin`] gives.

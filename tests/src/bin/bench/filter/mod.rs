@@ -26,7 +26,7 @@ const WARM: usize = 20;
 /// Scrapes that are measured for the page.
 const SCRAPES: usize = 800;
 /// Scrapes that one Envoy gets before it is the other's turn.
-const TURN: usize = 20;
+const TURN: usize = 5;
 /// Endpoints of the two rings. With as many as there are replicas, bodies go out as they came.
 const RINGS: [usize; 2] = [3, 6];
 const REPLICATION_FACTOR: usize = 3;
@@ -38,13 +38,15 @@ struct Cost {
     cpu: Duration,
     /// In milliseconds; none where nothing is waited for.
     quantiles: Option<(f64, f64)>,
+    /// Of how many turns this is the median, and how many there were; zero where there are none.
+    turns: (usize, usize),
 }
 
 impl Cost {
     fn new(requests: usize, cpu: Duration, exchanges: &[Exchange]) -> Self {
         let quantiles = (quantile_ms(exchanges, 0.5), quantile_ms(exchanges, 0.99));
         let quantiles = (!exchanges.is_empty()).then_some(quantiles);
-        Self { samples: (requests * SERIES_PER_REQUEST) as f64, cpu, quantiles }
+        Self { samples: (requests * SERIES_PER_REQUEST) as f64, cpu, quantiles, turns: (0, 0) }
     }
 
     fn samples_per_cpu_second(&self) -> f64 {

@@ -22,6 +22,15 @@ pub(super) fn filter(filter: &Filter) -> String {
     row("CPU per million samples, ms", &|cost| Some(cost.cpu_ms_per_million()), &whole);
     row("request, p50, ms", &|cost| Some(cost.quantiles?.0), &fine);
     row("request, p99, ms", &|cost| Some(cost.quantiles?.1), &fine);
+    let turns = |name: &str, value: &dyn Fn(&Cost) -> usize, cells: &mut Vec<Vec<String>>| {
+        let values =
+            costs.map(|cost| cost.filter(|cost| cost.turns.1 > 0).map(|cost| value(&cost).to_string()));
+        let values = values.into_iter().map(|cell| cell.unwrap_or_else(|| "n/a".to_owned()));
+        let row = std::iter::once(name.to_owned()).chain(values).chain([String::new(), String::new()]);
+        cells.push(row.collect());
+    };
+    turns("turns", &|cost| cost.turns.1, &mut rows);
+    turns("turns that count", &|cost| cost.turns.0, &mut rows);
     let form = if filter.endpoints == REPLICATION_FACTOR { "unchanged" } else { "split" };
     let first_sight = filter.first_sight.filter(|_| filter.endpoints != REPLICATION_FACTOR);
     let first_sight = first_sight.map(|cost| {
@@ -65,7 +74,8 @@ Written by `make bench-filter`, which builds what it needs and runs everything b
   {CONNECTIONS} under way over HTTP/1.1, as fast as answers come. Replication factor {REPLICATION_FACTOR}.
 - One Envoy with one worker on a core of its own; the generator has the other core, and so have the receivers of the
   parts, which take everything. CPU time is Envoy's own, all threads, in the program and in the kernel. Envoy with the
-  filter and Envoy without it get the load in turns of {TURN} scrapes, and the cost of each is that of its median turn.
+  filter and Envoy without it get the load in turns of {TURN} scrapes, and the cost of each is that of its median turn,
+  among those in which the host of this machine left the core to Envoy: else it is charged for what others did.
 - *Core, native* is the filter's code as this machine runs it, without Envoy and without a network. *Envoy without it*
   is the same configuration with the filter taken out: each body goes to one receiver, once.
 - The load is 20,000 series, scrape after scrape: the filter remembers where a series went.

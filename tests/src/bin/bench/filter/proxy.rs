@@ -20,17 +20,28 @@ use crate::sender::{self, Endpoint, Exchange};
 /// How long parts may be under way after the last answer.
 const STRAGGLERS: Duration = Duration::from_millis(20);
 
+/// The least turns for a median.
+const TURNS_MIN: usize = 10;
+
 /// One Envoy, and what its turns cost and brought.
 struct Side {
     kind: What,
     envoy: Envoy,
     _receivers: Vec<Receiver>,
-    turns: Vec<(Duration, usize)>,
+    turns: Vec<Turn>,
     exchanges: Vec<Exchange>,
 }
 
+struct Turn {
+    cpu: Duration,
+    requests: usize,
+    /// The host gave the core to somebody else meanwhile.
+    is_disturbed: bool,
+}
+
 /// Envoy with the filter and Envoy without, in front of receivers that take everything: they get the load in turns, so that
-/// whatever else the machine does meets both, and the cost of each is that of its median turn.
+/// whatever else the machine does meets both. The cost of each is that of its median turn among those in which the host left
+/// the core to it, if there are enough of them.
 pub(super) async fn in_turns(
     load: &Load,
     endpoints: usize,
@@ -59,21 +70,25 @@ pub(super) async fn in_turns(
     let turns = (0..load.plan.scrapes).step_by(TURN).map(|from| from..load.plan.scrapes.min(from + TURN));
     for turn in turns {
         for Side { envoy, turns, exchanges, .. } in &mut sides {
-            let before = envoy.process.thread_time()?;
+            let (before, stolen) = (envoy.process.thread_time()?, cores::stolen()?);
             let sent = sender::send(&endpoint(envoy)?, load, turn.clone())?;
             // The last answers of sidecars come after those to the client.
             tokio::time::sleep(STRAGGLERS).await;
-            let spent = envoy.process.thread_time()? - before;
+            let (cpu, is_disturbed) = (envoy.process.thread_time()? - before, cores::stolen()? > stolen);
             if turn.start >= WARM && turn.len() == TURN {
-                turns.push((spent, sent.len()));
+                turns.push(Turn { cpu, requests: sent.len(), is_disturbed });
                 exchanges.extend(sent);
             }
         }
     }
     let costs = sides.into_iter().map(|Side { kind, mut turns, exchanges, .. }| {
-        turns.sort_unstable();
-        let (cpu, requests) = turns.get(turns.len() / 2).copied().context("too few scrapes for a turn")?;
-        Ok((kind, Cost::new(requests, cpu, &exchanges)))
+        let all = turns.len();
+        let undisturbed = turns.iter().filter(|turn| !turn.is_disturbed).count();
+        turns.retain(|turn| !turn.is_disturbed || undisturbed < TURNS_MIN);
+        turns.sort_unstable_by_key(|turn| turn.cpu);
+        let median = turns.get(turns.len() / 2).context("too few scrapes for a turn")?;
+        let turns = (turns.len(), all);
+        Ok((kind, Cost { turns, ..Cost::new(median.requests, median.cpu, &exchanges) }))
     });
     costs.collect()
 }
