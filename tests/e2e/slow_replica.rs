@@ -3,16 +3,21 @@
 //!
 //! The client's answer does not wait for the slow one, whose write is stored all the same. The filter would
 //! wait for a sidecar longer than the sender waits for the filter, so an answer that waited would be none.
+//!
+//! And: Envoy with the filter → three receivers in this process, one of which never answers.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use ringside_e2e::clock::{self, HOUR, MINUTE};
 use ringside_e2e::cluster::{Cluster, Layout};
-use ringside_e2e::generator::{Generator, Load};
+use ringside_e2e::envoy::Envoy;
+use ringside_e2e::generator::{Generator, Load, Sender};
 use ringside_e2e::http::Metrics;
+use ringside_e2e::receiver::{Receiver, Reply};
 use ringside_e2e::scratch::Scratch;
 use ringside_e2e::wait;
+use serde_json::json;
 
 const TENANT: &str = "team-a";
 const SLOW: usize = 2;
@@ -50,6 +55,57 @@ async fn a_slow_sidecar_delays_nobody_and_misses_nothing() -> Result<()> {
     wait::eventually("the filter's account of the late write", async || {
         let now = late(&cluster.envoy.metrics().await?);
         ensure!(now > before, "{before} late writes before, {now} now");
+        Ok(())
+    })
+    .await?;
+    scratch.passed();
+    Ok(())
+}
+
+/// What is held for a sidecar that does not answer is bounded; what goes beyond is not sent to it, and the others decide.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_writes_are_bounded() -> Result<()> {
+    let scratch = Scratch::new("late-writes")?;
+    let receivers = Receiver::start_many(3).await?;
+    let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
+    let rings = json!([{ "endpoints": addresses }]).to_string();
+    let a_mebibyte = |text: &mut String| {
+        let setting = "\"replication_factor\": 3,";
+        ensure!(text.contains(setting), "an odd bootstrap");
+        *text = text.replace(setting, &format!("{setting} \"late_write_bytes_max\": 1048576,"));
+        Ok(())
+    };
+    // A late write may take three times as long.
+    let flags = ["--write-timeout=1s".to_owned()];
+    let envoy = Envoy::start_edited(&scratch.path().join("envoy"), &rings, &flags, a_mebibyte).await?;
+    wait::eventually("healthy receivers", async || envoy.expect_all_healthy().await).await?;
+    receivers[SLOW].answer(Reply { delay: Duration::from_secs(60), ..Reply::default() });
+
+    // What does not compress: 200 KiB. The length goes first.
+    let mut body = vec![0x80, 0x80, 0x0d];
+    body.resize(200 << 10, 0x80);
+    let sender = Sender::new(&envoy.write_url(), Some(TENANT));
+    for _ in 0..10 {
+        let answer = sender.post(body.clone()).await;
+        ensure!(answer.code() == Some(200), "{answer:?}");
+    }
+    let held_back = |metrics: &Metrics| metrics.sum("ringside_parts_held_back_total", &[]);
+    let metrics = envoy.metrics().await?;
+    ensure!(held_back(&metrics) == 5.0, "{} of ten parts are held back", held_back(&metrics));
+    wait::eventually("the late writes to be given up", async || {
+        let metrics = envoy.metrics().await?;
+        let given_up = metrics.sum("ringside_late_writes_given_up_total", &[]);
+        let bytes = metrics.sum("ringside_late_write_bytes", &[]);
+        ensure!((given_up, bytes) == (5.0, 0.0), "{given_up} are given up, {bytes} bytes are late");
+        Ok(())
+    })
+    .await?;
+
+    receivers[SLOW].answer(Reply::default());
+    receivers[SLOW].take_parts();
+    ensure!(sender.post(body).await.code() == Some(200));
+    wait::eventually("a part for the one that is back", async || {
+        ensure!(receivers[SLOW].parts() == 1, "{} parts", receivers[SLOW].parts());
         Ok(())
     })
     .await?;
