@@ -8,6 +8,7 @@ mod core;
 mod page;
 mod proxy;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ const SCRAPE: i64 = 15_000;
 /// Scrapes before the measurement.
 const WARM: usize = 20;
 /// Scrapes that are measured for the page.
-const SCRAPES: usize = 800;
+const SCRAPES: usize = 400;
 /// Scrapes that one Envoy gets before it is the other's turn.
 const TURN: usize = 5;
 /// Endpoints of the two rings. With as many as there are replicas, bodies go out as they came.
@@ -58,23 +59,23 @@ impl Cost {
     }
 }
 
-/// What one ring cost; none where it was not measured.
+/// What one ring cost, as far as it was measured.
 struct Filter {
     endpoints: usize,
-    core: Option<Cost>,
+    costs: BTreeMap<What, Cost>,
     /// The core for series that it has not seen before.
     first_sight: Option<Cost>,
-    wasm: Option<Cost>,
-    plain: Option<Cost>,
 }
 
 /// What can be measured by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum What {
     /// The filter's core, native.
     Core,
     /// Envoy with the filter.
     Wasm,
+    /// Envoy without it, which mirrors each body to two further receivers.
+    Mirror,
     /// Envoy without it.
     Plain,
     /// Envoy and three sidecars.
@@ -131,14 +132,12 @@ pub(crate) async fn run(flags: &Flags, folder: &Path) -> Result<()> {
     let mut filters = Vec::new();
     for endpoints in RINGS.into_iter().filter(|ring| flags.rings.is_empty() || flags.rings.contains(ring)) {
         let folder = folder.join(format!("{endpoints}"));
-        let mut filter = Filter { endpoints, core: None, first_sight: None, wasm: None, plain: None };
-        let kinds: Vec<What> =
-            [What::Wasm, What::Plain].into_iter().filter(|kind| flags.wants(*kind)).collect();
-        for (kind, cost) in proxy::in_turns(&load, endpoints, &kinds, render, &folder).await? {
-            *(if kind == What::Wasm { &mut filter.wasm } else { &mut filter.plain }) = Some(cost);
-        }
+        let envoys = [What::Wasm, What::Mirror, What::Plain];
+        let envoys: Vec<What> = envoys.into_iter().filter(|what| flags.wants(*what)).collect();
+        let costs = proxy::in_turns(&load, endpoints, &envoys, render, &folder).await?;
+        let mut filter = Filter { endpoints, costs, first_sight: None };
         if flags.wants(What::Core) {
-            filter.core = Some(core::measure(&load, endpoints, true)?);
+            filter.costs.insert(What::Core, core::measure(&load, endpoints, true)?);
             filter.first_sight = Some(core::measure(&load, endpoints, false)?);
         }
         println!("{}", page::filter(&filter));

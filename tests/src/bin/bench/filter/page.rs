@@ -1,18 +1,20 @@
 //! The results as tables, and as the committed page.
 
-use super::{Cost, Filter, Path3, REPLICATION_FACTOR, TURN};
+use super::{Cost, Filter, Path3, REPLICATION_FACTOR, TURN, What};
 use crate::page::align;
 use crate::sender::CONNECTIONS;
 
 /// The table of one ring.
 pub(super) fn filter(filter: &Filter) -> String {
-    let costs = [filter.core, filter.wasm, filter.plain];
-    let head = ["", "core, native", "filter in Envoy", "Envoy without it", "filter ÷ core", "filter ÷ Envoy"];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let costs =
+        [What::Core, What::Wasm, What::Mirror, What::Plain].map(|what| filter.costs.get(&what).copied());
+    let head = ["", "core, native", "filter in Envoy", "Envoy mirroring", "Envoy without it"];
+    let ratios = ["filter ÷ core", "filter ÷ mirroring", "filter ÷ without it"];
+    let mut rows: Vec<Vec<String>> = vec![head.into_iter().chain(ratios).map(str::to_owned).collect()];
     let mut row = |name: &str, value: &dyn Fn(&Cost) -> Option<f64>, show: &dyn Fn(f64) -> String| {
         let values = costs.map(|cost| value(&cost?));
         let ratio = |other: Option<f64>| values[1].zip(other).map(|(ours, other)| ours / other);
-        let ratios = [ratio(values[0]), ratio(values[2])];
+        let ratios = [ratio(values[0]), ratio(values[2]), ratio(values[3])];
         let cells = values.map(|value| value.map(show));
         let ratios = ratios.map(|ratio| ratio.map(|ratio| format!("{ratio:.2}")));
         let cells = cells.into_iter().chain(ratios).map(|cell| cell.unwrap_or_else(|| "n/a".to_owned()));
@@ -26,7 +28,7 @@ pub(super) fn filter(filter: &Filter) -> String {
         let values =
             costs.map(|cost| cost.filter(|cost| cost.turns.1 > 0).map(|cost| value(&cost).to_string()));
         let values = values.into_iter().map(|cell| cell.unwrap_or_else(|| "n/a".to_owned()));
-        let row = std::iter::once(name.to_owned()).chain(values).chain([String::new(), String::new()]);
+        let row = std::iter::once(name.to_owned()).chain(values).chain(std::iter::repeat_n(String::new(), 3));
         cells.push(row.collect());
     };
     turns("turns", &|cost| cost.turns.1, &mut rows);
@@ -74,10 +76,11 @@ Written by `make bench-filter`, which builds what it needs and runs everything b
   {CONNECTIONS} under way over HTTP/1.1, as fast as answers come. Replication factor {REPLICATION_FACTOR}.
 - One Envoy with one worker on a core of its own; the generator has the other core, and so have the receivers of the
   parts, which take everything. CPU time is Envoy's own, all threads, in the program and in the kernel. Envoy with the
-  filter and Envoy without it get the load in turns of {TURN} scrapes, and the cost of each is that of its median turn,
+  filter and those without it get the load in turns of {TURN} scrapes, and the cost of each is that of its median turn,
   among those in which the host of this machine left the core to Envoy: else it is charged for what others did.
 - *Core, native* is the filter's code as this machine runs it, without Envoy and without a network. *Envoy without it*
-  is the same configuration with the filter taken out: each body goes to one receiver, once.
+  is the same configuration with the filter taken out: each body goes to one receiver, once. *Envoy mirroring* sends it to
+  three, as the filter does, but answers with what one of them says and knows no tenant: what to fan out costs by itself.
 - The load is 20,000 series, scrape after scrape: the filter remembers where a series went.
 - On the whole path, Envoy and three sidecars with `--wal.sync=group` share the core.
 

@@ -1,5 +1,6 @@
 //! One worker of Envoy on a core of its own, with the filter or without.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use ringside_e2e::process::Process;
 use ringside_e2e::receiver::Receiver;
 use ringside_e2e::sidecar::{Setup, Sidecar};
 use ringside_e2e::wait;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Cost, Path3, REPLICATION_FACTOR, TURN, WARM, What, hashrings};
 use crate::cores;
@@ -21,7 +22,9 @@ use crate::sender::{self, Endpoint, Exchange};
 const STRAGGLERS: Duration = Duration::from_millis(20);
 
 /// The least turns for a median.
-const TURNS_MIN: usize = 10;
+const TURNS_MIN: usize = 20;
+/// How often the load goes out again for want of them.
+const ROUNDS_MAX: usize = 8;
 
 /// One Envoy, and what its turns cost and brought.
 struct Side {
@@ -32,6 +35,12 @@ struct Side {
     exchanges: Vec<Exchange>,
 }
 
+impl Side {
+    fn undisturbed(&self) -> usize {
+        self.turns.iter().filter(|turn| !turn.is_disturbed).count()
+    }
+}
+
 struct Turn {
     cpu: Duration,
     requests: usize,
@@ -39,8 +48,8 @@ struct Turn {
     is_disturbed: bool,
 }
 
-/// Envoy with the filter and Envoy without, in front of receivers that take everything: they get the load in turns, so that
-/// whatever else the machine does meets both. The cost of each is that of its median turn among those in which the host left
+/// Envoys with the filter and without, in front of receivers that take everything: they get the load in turns, so that
+/// whatever else the machine does meets all. The cost of each is that of its median turn among those in which the host left
 /// the core to it, if there are enough of them.
 pub(super) async fn in_turns(
     load: &Load,
@@ -48,15 +57,15 @@ pub(super) async fn in_turns(
     kinds: &[What],
     further: &[String],
     folder: &Path,
-) -> Result<Vec<(What, Cost)>> {
+) -> Result<BTreeMap<What, Cost>> {
     let mut sides = Vec::new();
     for kind in kinds {
         let receivers = receivers(endpoints).await?;
-        // Without the filter, each write goes to one of the receivers.
-        let first = receivers.first().context("no receivers")?.address().to_string();
+        let clusters: Vec<String> = addresses(&receivers).iter().map(SocketAddr::to_string).collect();
         let edit = |bootstrap: &mut String| match kind {
-            What::Plain => without_filter(bootstrap, &first),
-            _ => Ok(()),
+            What::Plain => without_filter(bootstrap, clusters.get(..1).unwrap_or_default()),
+            What::Mirror => without_filter(bootstrap, clusters.get(..REPLICATION_FACTOR).unwrap_or_default()),
+            What::Wasm | What::Core | What::Path => Ok(()),
         };
         let envoy = start(&folder.join(format!("{kind:?}")), &addresses(&receivers), further, edit).await?;
         sides.push(Side {
@@ -68,7 +77,11 @@ pub(super) async fn in_turns(
         });
     }
     let turns = (0..load.plan.scrapes).step_by(TURN).map(|from| from..load.plan.scrapes.min(from + TURN));
-    for turn in turns {
+    let turns: Vec<_> = turns.collect();
+    for turn in std::iter::repeat_n(&turns, ROUNDS_MAX).flatten() {
+        if turn.start == 0 && sides.iter().all(|side| side.undisturbed() >= TURNS_MIN) {
+            break;
+        }
         for Side { envoy, turns, exchanges, .. } in &mut sides {
             let (before, stolen) = (envoy.process.thread_time()?, cores::stolen()?);
             let sent = sender::send(&endpoint(envoy)?, load, turn.clone())?;
@@ -81,9 +94,10 @@ pub(super) async fn in_turns(
             }
         }
     }
-    let costs = sides.into_iter().map(|Side { kind, mut turns, exchanges, .. }| {
+    let costs = sides.into_iter().map(|side| {
+        let undisturbed = side.undisturbed();
+        let Side { kind, mut turns, exchanges, .. } = side;
         let all = turns.len();
-        let undisturbed = turns.iter().filter(|turn| !turn.is_disturbed).count();
         turns.retain(|turn| !turn.is_disturbed || undisturbed < TURNS_MIN);
         turns.sort_unstable_by_key(|turn| turn.cpu);
         let median = turns.get(turns.len() / 2).context("too few scrapes for a turn")?;
@@ -135,15 +149,18 @@ async fn start(
     Ok(envoy)
 }
 
-/// Takes the filter out, and has the routes go to a cluster of the ring.
-fn without_filter(bootstrap: &mut String, cluster: &str) -> Result<()> {
+/// Takes the filter out, and has the routes go to the first of these clusters of the ring, mirrored to the others.
+fn without_filter(bootstrap: &mut String, clusters: &[String]) -> Result<()> {
+    let (first, others) = clusters.split_first().context("no receivers")?;
     let mut root: Value = serde_saphyr::from_str(bootstrap)?;
     let manager =
         &mut root["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
     manager["http_filters"].as_array_mut().context("no filters")?.retain(|one| one["name"] != "ringside");
     let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().context("no routes")?;
     for route in routes.iter_mut().filter(|route| !route["route"].is_null()) {
-        route["route"]["cluster"] = cluster.into();
+        route["route"]["cluster"] = first.as_str().into();
+        let mirrors = others.iter().map(|cluster| json!({"cluster": cluster}));
+        route["route"]["request_mirror_policies"] = mirrors.collect();
     }
     *bootstrap = root.to_string();
     Ok(())
