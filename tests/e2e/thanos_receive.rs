@@ -14,7 +14,9 @@ use ringside_e2e::envoy::Envoy;
 use ringside_e2e::generator::{Answer, Sender};
 use ringside_e2e::receiver::{Receiver, Reply};
 use ringside_e2e::scratch::Scratch;
+use ringside_e2e::wire_v2::{Data, Request};
 use ringside_e2e::{wait, wire};
+use ringside_proto::protocol::HEADERS_WRITTEN;
 use serde_json::json;
 
 const TENANT: &str = "team-a";
@@ -180,6 +182,41 @@ async fn limits_hold_in_front_of_ingestors() -> Result<()> {
     for receiver in &receivers {
         let series: usize = receiver.take_parts().iter().map(|part| count_series(&part.body)).sum();
         ensure!(series == 3, "{series} series instead of the one that may be stored and the two");
+    }
+    scratch.passed();
+    Ok(())
+}
+
+/// An ingestor that knows remote write 2.0 says how much it has written; one that does not finds no series in a request of
+/// it, and is glad.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_of_1_0_stores_nothing_of_2_0() -> Result<()> {
+    let scratch = Scratch::new("thanos-receive-v2")?;
+    let receivers = Receiver::start_many(3).await?;
+    let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
+    let hashrings = json!([{"endpoints": addresses}]).to_string();
+    let flags = ["--upstream=thanos-receive".to_owned()];
+    let envoy = Envoy::start(&scratch.path().join("envoy"), &hashrings, &flags).await?;
+    let mut request = Request::default();
+    let samples = vec![(clock::aligned(HOUR, MINUTE)?, 1.0), (clock::aligned(HOUR, MINUTE)? + 1, 1.0)];
+    let labels = [("__name__".to_owned(), "thanos".to_owned())];
+    request.series(&labels, &Data { samples, ..Data::default() });
+    let sender = Sender::new(&envoy.write_url(), Some(TENANT))
+        .with_header("content-type", b"application/x-protobuf;proto=io.prometheus.write.v2.Request");
+
+    let (old, new) = (Reply::new(200, ""), Reply { written: Some(2), ..Reply::new(204, "") });
+    let (conflict, away) = (Reply { written: Some(1), ..Reply::new(409, "duplicate") }, Reply::new(503, ""));
+    for (replies, status, written) in [
+        ([&new, &new, &new], 204, "2"),
+        ([&new, &old, &new], 204, "2"),
+        ([&old, &new, &old], 415, "0"),
+        ([&old, &old, &old], 415, "0"),
+        ([&new, &conflict, &away], 503, "0"),
+    ] {
+        receivers.iter().zip(replies).for_each(|(receiver, reply)| receiver.answer(reply.clone()));
+        let (answered, headers, message) = sender.exchange(wire::snappy(&request.encode())).await?;
+        let said = headers.get(HEADERS_WRITTEN[0]).and_then(|value| value.to_str().ok());
+        ensure!((answered, said) == (status, Some(written)), "{replies:?}: {answered}, {said:?}, {message}");
     }
     scratch.passed();
     Ok(())

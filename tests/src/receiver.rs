@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::routing::{get, post};
 use futures::TryStreamExt;
+use ringside_proto::protocol::HEADERS_WRITTEN;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -45,6 +46,8 @@ pub struct Reply {
     pub message: String,
     /// How long it takes.
     pub delay: Duration,
+    /// The samples that it says it has written, as a receiver of remote write 2.0 does; and no histogram, no exemplar.
+    pub written: Option<u64>,
 }
 
 #[derive(Default)]
@@ -63,7 +66,7 @@ impl Default for Reply {
 impl Reply {
     /// An answer at once.
     pub fn new(status: u16, message: &str) -> Self {
-        Self { status, message: message.to_owned(), delay: Duration::ZERO }
+        Self { status, message: message.to_owned(), delay: Duration::ZERO, written: None }
     }
 }
 
@@ -154,7 +157,12 @@ async fn receive(
         lock(&state).parts.push(Part { headers, body });
     }
     tokio::time::sleep(reply.delay).await;
-    let response =
+    let mut response =
         Response::builder().status(reply.status).header("content-type", "text/plain; charset=utf-8");
+    if let Some(samples) = reply.written {
+        for (name, value) in HEADERS_WRITTEN.into_iter().zip([samples, 0, 0]) {
+            response = response.header(name, value);
+        }
+    }
     response.body(Body::from(reply.message)).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
