@@ -1,10 +1,11 @@
 //! From a client's body to one body per sidecar.
 //!
-//! Owns the two forms of a write. *Unchanged*: the ring has as many endpoints as replicas, so the body goes to
-//! all of them as it came; only its declared length is read, unless its samples are to be counted here. *Split*: the
-//! body is decompressed once, each series is hashed where it lies, and the series of a replica set are compressed once
-//! for all its sidecars, or for each of them where they are few. A part is of the same version of remote write as the request; one of 2.0 carries the symbols that
-//! its series refer to at the places that they had, so that the references mean the same.
+//! Owns the two forms of a write. *Unchanged*: the ring has as many endpoints as replicas, so the body goes to all of them
+//! as it came; only its declared length is read, unless its samples are to be counted here. *Split*: the body is
+//! decompressed once, each series is hashed where it lies or found by its bytes, and the series of a replica set are
+//! compressed once for all its sidecars, or for each of them where they are few; also where nobody behind judges by the
+//! tenant's limits. A part is of the same version of remote write as the request; one of 2.0 carries the symbols that its
+//! series refer to at the places that they had, so that the references mean the same.
 //!
 //! It judges framing, not content: a series with labels that no sidecar can take goes to its replicas like any
 //! other, and they refuse it by name.
