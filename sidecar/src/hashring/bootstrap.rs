@@ -38,6 +38,7 @@ const PLUGIN_INDENT: usize = 6;
 const FILTER_INDENT: usize = 12;
 const VIRTUAL_HOST_INDENT: usize = 12;
 const HTTP_FILTER_INDENT: usize = 10;
+const MAPPER_INDENT: usize = 12;
 const FILTER_CHAIN_INDENT: usize = 6;
 const CLUSTER_INDENT: usize = 2;
 
@@ -148,6 +149,7 @@ impl Bootstrap {
                 ("access_log", &access_log),
                 ("discovery", &discovery),
                 ("filter", &indented(&filter, FILTER_INDENT)),
+                ("local_reply_mappers", &lines(&self.edge.local_reply_mappers()?, MAPPER_INDENT)),
                 ("http_filters", &lines(&self.edge.http_filters()?, HTTP_FILTER_INDENT)),
                 ("virtual_hosts", &indented(&self.virtual_hosts(&buffer_bytes)?, VIRTUAL_HOST_INDENT)),
                 ("transport_socket", &lines(&self.edge.transport_socket()?, FILTER_CHAIN_INDENT)),

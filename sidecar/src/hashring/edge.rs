@@ -18,6 +18,8 @@ pub(super) struct Edge {
     http_filters: Vec<Value>,
     /// In place of the one that takes every domain. Without routes of its own, a host gets ours.
     virtual_hosts: Vec<Value>,
+    /// What is made of answers of Envoy's own, those of its filters among them.
+    local_reply_mappers: Vec<Value>,
     /// What the filters call.
     clusters: Vec<Value>,
 }
@@ -37,6 +39,11 @@ impl Edge {
     /// Elements of a list.
     pub(super) fn http_filters(&self) -> anyhow::Result<String> {
         elements(&self.http_filters)
+    }
+
+    /// Elements of a list.
+    pub(super) fn local_reply_mappers(&self) -> anyhow::Result<String> {
+        elements(&self.local_reply_mappers)
     }
 
     /// Elements of a list.
