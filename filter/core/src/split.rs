@@ -202,7 +202,7 @@ impl Splitter {
         match protocol {
             Protocol::V1 => {
                 for series in remote_write::time_series(decoded) {
-                    all += contents(&series?.parts()?);
+                    all += count(&series?.parts()?);
                 }
             }
             Protocol::V2 => {
@@ -238,12 +238,14 @@ impl Splitter {
                 Span::NOWHERE
             } else {
                 let set = ring.replica_set(hash(&mut hasher, &series, &mut unsorted)?);
-                let parts = series.parts()?;
-                let contents = contents(&parts);
-                if let Some(hash) =
-                    label_hash.filter(|_| contents == ONE_SAMPLE && parts.label_bytes == before)
-                {
-                    self.placements.add(hash, set);
+                let mut contents = Contents::default();
+                if incoming.counts_samples || label_hash.is_some() {
+                    let parts = series.parts()?;
+                    contents = count(&parts);
+                    let is_usual = contents == ONE_SAMPLE && parts.label_bytes == before;
+                    if let Some(hash) = label_hash.filter(|_| is_usual) {
+                        self.placements.add(hash, set);
+                    }
                 }
                 let group = self.groups.place(set);
                 self.groups.count(group, contents)
@@ -386,7 +388,7 @@ fn unchanged(ring: &Hashring, body: Vec<u8>, samples: Option<u64>) -> Plan {
 }
 
 /// How much a series of remote write 1.0 holds.
-fn contents(parts: &Parts<'_>) -> Contents {
+fn count(parts: &Parts<'_>) -> Contents {
     Contents {
         samples: parts.samples as u64,
         histograms: parts.histograms as u64,
