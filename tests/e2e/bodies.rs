@@ -16,7 +16,6 @@ use ringside_e2e::envoy::Envoy;
 use ringside_e2e::receiver::{Receiver, Reply};
 use ringside_e2e::scratch::Scratch;
 use ringside_e2e::{wait, wire};
-use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;
 
@@ -41,8 +40,7 @@ impl Stage {
         let scratch = Scratch::new(name)?;
         let starts = (0..receivers).map(|_| Receiver::start());
         let receivers = futures::future::try_join_all(starts).await?;
-        let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
-        let hashrings = json!([{ "endpoints": addresses }]).to_string();
+        let hashrings = Receiver::hashrings(&receivers);
         let envoy = Envoy::start(&scratch.path().join("envoy"), &hashrings, flags).await?;
         wait::eventually("Envoy to find the receivers healthy", async || envoy.expect_all_healthy().await)
             .await?;
@@ -268,14 +266,8 @@ async fn a_body_that_stalls_is_asked_for_again() -> Result<()> {
 async fn bodies_that_arrive_are_bounded() -> Result<()> {
     let scratch = Scratch::new("bodies-arriving")?;
     let receivers = Receiver::start_many(REPLICAS).await?;
-    let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
-    let hashrings = json!([{ "endpoints": addresses }]).to_string();
-    let small = |text: &mut String| {
-        let factor = "\"replication_factor\": 3,";
-        ensure!(text.contains(factor), "an odd bootstrap");
-        *text = text.replace(factor, &format!("{factor} \"in_flight_bytes_max\": 1048576,"));
-        Ok(())
-    };
+    let hashrings = Receiver::hashrings(&receivers);
+    let small = Envoy::filter_setting("in_flight_bytes_max", 1 << 20);
     let flags = ["--write-timeout=30s".to_owned()];
     let envoy =
         Envoy::start_edited_with_workers(&scratch.path().join("envoy"), &hashrings, &flags, 1, small).await?;

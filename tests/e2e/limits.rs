@@ -215,21 +215,15 @@ async fn the_answer_is_the_same_in_either_form() -> Result<()> {
 async fn what_is_under_way_is_bounded() -> Result<()> {
     let scratch = Scratch::new("in-flight")?;
     let receivers = Receiver::start_many(3).await?;
-    let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
-    let rings = json!([{ "endpoints": addresses }]).to_string();
-    let small = |text: &mut String| {
-        *text = text.replace(
-            "\"replication_factor\": 3,",
-            "\"replication_factor\": 3, \"in_flight_bytes_max\": 1048576,",
-        );
-        ensure!(text.contains("in_flight_bytes_max"), "an odd bootstrap");
-        Ok(())
-    };
-    let flags = ["--write-timeout=2s".to_owned()];
-    let envoy = Envoy::start_edited(&scratch.path().join("envoy"), &rings, &flags, small).await?;
+    let rings = Receiver::hashrings(&receivers);
+    let small = Envoy::filter_setting("in_flight_bytes_max", 1 << 20);
+    // Until all are sent, none is answered; a late write is given up after three times as long.
+    let flags = ["--write-timeout=8s".to_owned()];
+    let envoy =
+        Envoy::start_edited_with_workers(&scratch.path().join("envoy"), &rings, &flags, 1, small).await?;
     wait::eventually("healthy receivers", async || envoy.expect_all_healthy().await).await?;
     for receiver in &receivers {
-        receiver.answer(Reply { delay: Duration::from_secs(30), ..Reply::default() });
+        receiver.answer(Reply { delay: Duration::from_secs(60), ..Reply::default() });
     }
     // What does not compress: 200 KiB, three times. The length goes first.
     let mut body = vec![0x80, 0x80, 0x0d];

@@ -17,7 +17,6 @@ use ringside_e2e::http::Metrics;
 use ringside_e2e::receiver::{Receiver, Reply};
 use ringside_e2e::scratch::Scratch;
 use ringside_e2e::wait;
-use serde_json::json;
 
 const TENANT: &str = "team-a";
 const SLOW: usize = 2;
@@ -67,17 +66,14 @@ async fn a_slow_sidecar_delays_nobody_and_misses_nothing() -> Result<()> {
 async fn late_writes_are_bounded() -> Result<()> {
     let scratch = Scratch::new("late-writes")?;
     let receivers = Receiver::start_many(3).await?;
-    let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
-    let rings = json!([{ "endpoints": addresses }]).to_string();
-    let a_mebibyte = |text: &mut String| {
-        let setting = "\"replication_factor\": 3,";
-        ensure!(text.contains(setting), "an odd bootstrap");
-        *text = text.replace(setting, &format!("{setting} \"late_write_bytes_max\": 1048576,"));
-        Ok(())
-    };
-    // A late write may take three times as long.
-    let flags = ["--write-timeout=1s".to_owned()];
-    let envoy = Envoy::start_edited(&scratch.path().join("envoy"), &rings, &flags, a_mebibyte).await?;
+    let rings = Receiver::hashrings(&receivers);
+    let a_mebibyte = Envoy::filter_setting("late_write_bytes_max", 1 << 20);
+    // A late write may take three times as long: until all ten are sent, none is given up.
+    let flags = ["--write-timeout=10s".to_owned()];
+    // The bound is a worker's, and a client may come to another on a new connection.
+    let envoy =
+        Envoy::start_edited_with_workers(&scratch.path().join("envoy"), &rings, &flags, 1, a_mebibyte)
+            .await?;
     wait::eventually("healthy receivers", async || envoy.expect_all_healthy().await).await?;
     receivers[SLOW].answer(Reply { delay: Duration::from_secs(60), ..Reply::default() });
 

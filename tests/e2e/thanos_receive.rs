@@ -66,8 +66,7 @@ fn verdict(statuses: [u16; 3], meanings: [Meaning; 3]) -> u16 {
 async fn ingestors_that_answer_by_status_make_a_verdict() -> Result<()> {
     let scratch = Scratch::new("thanos-receive")?;
     let receivers = [Receiver::start().await?, Receiver::start().await?, Receiver::start().await?];
-    let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
-    let hashrings = json!([{ "endpoints": addresses }]).to_string();
+    let hashrings = Receiver::hashrings(&receivers);
     let flags = ["--upstream=thanos-receive".to_owned()];
     let envoy = Envoy::start(&scratch.path().join("envoy"), &hashrings, &flags).await?;
     let sender = Sender::new(&envoy.write_url(), Some(TENANT));
@@ -152,11 +151,10 @@ async fn a_rate_holds_in_front_of_ingestors() -> Result<()> {
 async fn limits_hold_in_front_of_ingestors() -> Result<()> {
     let scratch = Scratch::new("thanos-receive-limits")?;
     let receivers = Receiver::start_many(3).await?;
-    let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
     let limits = scratch.path().join("limits.yaml");
     std::fs::write(&limits, "default: {labels_per_series: 2, series_per_request: 2}")?;
     let flags = ["--upstream=thanos-receive".to_owned(), format!("--limits={}", limits.display())];
-    let hashrings = json!([{"endpoints": addresses}]).to_string();
+    let hashrings = Receiver::hashrings(&receivers);
     let envoy = Envoy::start(&scratch.path().join("envoy"), &hashrings, &flags).await?;
 
     let now = clock::aligned(HOUR, MINUTE)?;
@@ -193,8 +191,7 @@ async fn limits_hold_in_front_of_ingestors() -> Result<()> {
 async fn a_receiver_of_1_0_stores_nothing_of_2_0() -> Result<()> {
     let scratch = Scratch::new("thanos-receive-v2")?;
     let receivers = Receiver::start_many(3).await?;
-    let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
-    let hashrings = json!([{"endpoints": addresses}]).to_string();
+    let hashrings = Receiver::hashrings(&receivers);
     let flags = ["--upstream=thanos-receive".to_owned()];
     let envoy = Envoy::start(&scratch.path().join("envoy"), &hashrings, &flags).await?;
     let mut request = Request::default();

@@ -15,7 +15,6 @@ use ringside_e2e::generator::Sender;
 use ringside_e2e::receiver::{Receiver, Reply};
 use ringside_e2e::scratch::Scratch;
 use ringside_e2e::{tools, wait, wire};
-use serde_json::json;
 
 /// Connections, so that each of Envoy's two workers has some.
 const CLIENTS: usize = 16;
@@ -33,8 +32,7 @@ impl Stage {
     async fn start(name: &str, module: std::path::PathBuf) -> Result<Self> {
         let scratch = Scratch::new(name)?;
         let receivers = vec![Receiver::start().await?, Receiver::start().await?, Receiver::start().await?];
-        let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
-        let hashrings = json!([{ "endpoints": addresses }]).to_string();
+        let hashrings = Receiver::hashrings(&receivers);
         let normal = tools::wasm_module()?.display().to_string();
         let flags = ["--write-timeout=1s".to_owned()];
         let envoy = Envoy::start_edited(&scratch.path().join("envoy"), &hashrings, &flags, |text| {

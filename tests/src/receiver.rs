@@ -104,6 +104,12 @@ impl Receiver {
         Ok(receivers)
     }
 
+    /// A hashrings.json of one ring, of these.
+    pub fn hashrings(receivers: &[Self]) -> String {
+        let addresses: Vec<String> = receivers.iter().map(|one| one.address.to_string()).collect();
+        serde_json::json!([{ "endpoints": addresses }]).to_string()
+    }
+
     /// Its name in the ring.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -21,7 +21,6 @@ use ringside_e2e::generator::{Answer, Sender};
 use ringside_e2e::receiver::{Part, Receiver};
 use ringside_e2e::scratch::Scratch;
 use ringside_e2e::{tools, wait, wire};
-use serde_json::json;
 
 /// What a client claims in every header that might name a tenant somewhere.
 const FORGED: &str = "forged";
@@ -80,8 +79,7 @@ impl Stage {
         std::fs::write(&path, text)?;
 
         let receivers = Receiver::start_many(number).await?;
-        let addresses: Vec<String> = receivers.iter().map(|one| one.address().to_string()).collect();
-        let hashrings = json!([{ "endpoints": addresses }]).to_string();
+        let hashrings = Receiver::hashrings(&receivers);
         let flags = [format!("--edge={}", path.display())];
         let envoy = Envoy::start(&scratch.path().join("envoy"), &hashrings, &flags).await?;
         wait::eventually("Envoy to find the receivers healthy", async || envoy.expect_all_healthy().await)
