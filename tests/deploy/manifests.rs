@@ -99,14 +99,15 @@ pub(crate) fn container_named<'a>(workload: &'a Value, name: &str) -> Result<&'a
 
 /// The ConfigMaps and Secrets of a volume, by kind and name; none for one that starts empty.
 pub(crate) fn sources(volume: &Value) -> Vec<(&'static str, &str)> {
-    let projected = items(&volume["projected"]["sources"]).iter().map(|source| (source, "name", "name"));
-    std::iter::once((volume, "name", "secretName"))
-        .chain(projected)
-        .filter_map(|(source, map, secret)| {
-            let map = source["configMap"][map].as_str().map(|name| ("ConfigMap", name));
-            map.or_else(|| Some(("Secret", source["secret"][secret].as_str()?)))
-        })
-        .collect()
+    std::iter::once(volume).chain(items(&volume["projected"]["sources"])).filter_map(source).collect()
+}
+
+/// What a volume, or one of the parts of a projected one, names.
+fn source(of: &Value) -> Option<(&'static str, &str)> {
+    let map = of["configMap"]["name"].as_str().map(|name| ("ConfigMap", name));
+    // A volume of its own and a part of one name a Secret differently.
+    let secret = || of["secret"]["secretName"].as_str().or(of["secret"]["name"].as_str());
+    map.or_else(|| Some(("Secret", secret()?)))
 }
 
 /// A map of strings; empty where there is none.

@@ -11,7 +11,7 @@ use ringside_e2e::{ports, scratch::Scratch, tools};
 use serde_json::Value;
 
 use crate::manifests::{Manifests, container_named, texts};
-use crate::ring::{LISTEN, MODULE, STATISTICS};
+use crate::ring::{ADMIN, LISTEN, MODULE, STATISTICS};
 
 /// Where the pod has the ring and the limits, and where Envoy's files.
 pub(crate) const RING: &str = "/etc/ringside/ring";
@@ -64,13 +64,9 @@ impl Rendered {
                 .replace(CONFIG, &self.scratch.path().join("config").display().to_string())
                 .replace(LISTEN, &self.listener.to_string())
                 .replace(STATISTICS, &self.statistics.to_string())
+                .replace(ADMIN, &self.admin.to_string())
         };
-        let mut arguments: Vec<String> = texts(&container["args"])?.into_iter().map(here).collect();
-        if container["name"] != "envoy" {
-            // The default is the pod's.
-            arguments.push(format!("--admin={}", self.admin));
-        }
-        Ok(arguments)
+        Ok(texts(&container["args"])?.into_iter().map(here).collect())
     }
 
     pub(crate) fn ring(&self, file: &str) -> PathBuf {
