@@ -16,7 +16,7 @@ pub const TIMEOUT_MS: RangeInclusive<u64> = 10..=300_000;
 pub const BODY_BYTES: RangeInclusive<u64> = 1 << 10..=64 << 20;
 
 /// The limits that a tenant may have in the filter.
-pub const LIMIT_NAMES: [&str; 7] = [
+pub const LIMIT_NAMES: [&str; 8] = [
     "samples_per_second",
     "burst",
     "series_per_request",
@@ -24,6 +24,7 @@ pub const LIMIT_NAMES: [&str; 7] = [
     "label_name_bytes",
     "label_value_bytes",
     "body_bytes",
+    "in_flight_bytes",
 ];
 
 /// Bounds of a limit. The upper one is what the numbers of Envoy's metadata hold exactly.

@@ -19,6 +19,7 @@ use crate::arriving::Arriving;
 use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::events::{Call, Counter, Dispatch, Effect, Event, RequestId};
+use crate::in_flight::InFlight;
 use crate::limits::Limit;
 use crate::quorum::Rule;
 use crate::rate::SharedData;
@@ -50,6 +51,7 @@ pub struct Fanouts {
     /// The sum of the ticks.
     now_ms: u64,
     arriving: Arriving,
+    in_flight: InFlight,
     backlog: Backlog,
     waiting: Waiting,
     draining: bool,
@@ -66,6 +68,7 @@ impl Fanouts {
             deadlines: VecDeque::new(),
             now_ms: 0,
             arriving,
+            in_flight: InFlight::default(),
             backlog,
             waiting: Waiting::default(),
             draining: false,
@@ -99,7 +102,7 @@ impl Fanouts {
     /// Whether nothing is kept of any write: none is under way, and no client's time is watched.
     pub fn is_empty(&self) -> bool {
         let is_idle = self.writes.is_empty() && self.deadlines.is_empty() && self.arriving.is_empty();
-        is_idle && self.backlog.is_empty() && self.waiting.is_empty()
+        is_idle && self.in_flight.is_empty() && self.backlog.is_empty() && self.waiting.is_empty()
     }
 
     /// Judges a request from its headers, and finds out its tenant and the limits of that.
@@ -120,13 +123,24 @@ impl Fanouts {
     }
 
     /// Takes note of how much has arrived of a body that is not whole, until it is or its client is gone. Too much of all
-    /// bodies together is refused.
+    /// bodies together, or of the tenant's, is refused.
     pub fn arrived(&mut self, request: RequestId, admitted: &Admitted, bytes: usize) -> Option<Response> {
-        if self.arriving.note(request, bytes) {
-            return None;
-        }
-        let refusal = Response::over_limit(503, Limit::InFlight, TOO_MANY_BYTES);
+        let refusal = if self.arriving.note(request, bytes) {
+            self.note(request, admitted, bytes).err()?
+        } else {
+            Response::over_limit(503, Limit::InFlight, TOO_MANY_BYTES)
+        };
         Some(unwritten(admitted.protocol, refusal))
+    }
+
+    /// Takes note of how much of a tenant's body is there. An error is the answer where that is more than it may have.
+    fn note(&mut self, request: RequestId, admitted: &Admitted, bytes: usize) -> Result<(), Response> {
+        let Some(bytes_max) = admitted.limits.in_flight_bytes else { return Ok(()) };
+        if self.in_flight.note(request, &admitted.tenant, bytes, bytes_max) {
+            return Ok(());
+        }
+        let message = format!("the tenant has more than {bytes_max} bytes in flight");
+        Err(Response::over_limit(503, Limit::TenantInFlight, message))
     }
 
     /// Takes an event, and adds what is to be done to `effects`, in order.
@@ -135,6 +149,7 @@ impl Fanouts {
             Event::Body { request, admitted, body } => {
                 self.arriving.end(request);
                 if let Err(response) = self.start(request, &admitted, body, effects) {
+                    self.in_flight.end(request);
                     let response = unwritten(admitted.protocol, response);
                     effects.push(Effect::Respond { request, response, series: None });
                 }
@@ -153,7 +168,11 @@ impl Fanouts {
             }
             Event::ClientGone { request } => {
                 self.arriving.end(request);
-                if self.writes.get_mut(&request).is_some_and(Write::leave) {
+                let Some(write) = self.writes.get_mut(&request) else {
+                    self.in_flight.end(request);
+                    return;
+                };
+                if write.leave() {
                     effects.push(Effect::Count(Counter::ClientGone));
                 }
             }
@@ -184,6 +203,7 @@ impl Fanouts {
             return Err(Response::over_limit(503, Limit::InFlight, TOO_MANY_BYTES));
         }
         let received = body.len();
+        self.note(request, admitted, received)?;
         let ring = ring_of(&self.config, admitted)?;
         let limits = &admitted.limits;
         let incoming = Incoming {
@@ -254,6 +274,7 @@ impl Fanouts {
         if dispatches.is_empty() {
             // No series is left to be sent.
             write.decide(request, effects);
+            self.in_flight.end(request);
             return;
         }
         let mut held_back = Vec::new();
@@ -288,7 +309,10 @@ impl Fanouts {
         self.backlog.release(&part.address, part.bytes, part.is_late);
         let answer = read(write);
         write.count(call.request, call.part, answer, effects);
-        write.owe(&mut self.backlog);
+        if write.has_verdict() {
+            write.owe(&mut self.backlog);
+            self.in_flight.end(call.request);
+        }
         if write.is_over() {
             if write.is_uncharged() {
                 effects.push(Effect::Count(Counter::ChargeLost));
@@ -306,6 +330,7 @@ impl Fanouts {
                 let message = format!("no answer within {} ms", self.config.write_timeout_ms);
                 write.expire(request, &message, effects);
                 write.owe(&mut self.backlog);
+                self.in_flight.end(request);
             }
         }
         for call in self.waiting.expired(self.now_ms) {

@@ -17,6 +17,7 @@ pub mod backlog;
 pub mod config;
 pub mod events;
 pub mod fanout;
+mod in_flight;
 pub mod layout;
 pub mod levels;
 pub mod limits;

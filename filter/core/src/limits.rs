@@ -28,10 +28,13 @@ pub enum Limit {
     Labels,
     /// What may be under way in one worker.
     InFlight,
+    /// What of it may be one tenant's.
+    TenantInFlight,
 }
 
 impl Limit {
-    pub const ALL: [Self; 5] = [Self::Rate, Self::BodyBytes, Self::Series, Self::Labels, Self::InFlight];
+    pub const ALL: [Self; 6] =
+        [Self::Rate, Self::BodyBytes, Self::Series, Self::Labels, Self::InFlight, Self::TenantInFlight];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -40,6 +43,7 @@ impl Limit {
             Self::Series => "series",
             Self::Labels => "labels",
             Self::InFlight => "in_flight",
+            Self::TenantInFlight => "tenant_in_flight",
         }
     }
 }
@@ -50,6 +54,8 @@ pub struct Limits {
     pub rate: Option<Rate>,
     /// Bytes of a body as it arrives.
     pub body_bytes: Option<u64>,
+    /// Bytes of bodies, as they arrive, that have no verdict yet, in one worker.
+    pub in_flight_bytes: Option<u64>,
     pub content: ContentLimits,
 }
 
@@ -66,6 +72,7 @@ pub struct RawLimits {
     label_name_bytes: Option<u64>,
     label_value_bytes: Option<u64>,
     body_bytes: Option<u64>,
+    in_flight_bytes: Option<u64>,
 }
 
 /// Why limits are unusable.
@@ -117,7 +124,7 @@ fn number(value: &[u8]) -> Option<u64> {
 }
 
 impl RawLimits {
-    fn entries(&mut self) -> [(&'static str, &mut Option<u64>); 7] {
+    fn entries(&mut self) -> [(&'static str, &mut Option<u64>); 8] {
         let limits = [
             &mut self.samples_per_second,
             &mut self.burst,
@@ -126,6 +133,7 @@ impl RawLimits {
             &mut self.label_name_bytes,
             &mut self.label_value_bytes,
             &mut self.body_bytes,
+            &mut self.in_flight_bytes,
         ];
         let mut names = LIMIT_NAMES.into_iter();
         limits.map(|limit| (names.next().unwrap_or_default(), limit))
@@ -153,7 +161,7 @@ impl TryFrom<RawLimits> for Limits {
             label_name_bytes: raw.label_name_bytes,
             label_value_bytes: raw.label_value_bytes,
         };
-        Ok(Self { rate, body_bytes: raw.body_bytes, content })
+        Ok(Self { rate, body_bytes: raw.body_bytes, in_flight_bytes: raw.in_flight_bytes, content })
     }
 }
 
@@ -177,7 +185,7 @@ mod tests {
     #[test]
     fn every_limit_is_read() {
         let (rate, burst) = (double(1000.0), double(5000.0));
-        let entries: [(&str, &[u8]); 7] = [
+        let entries: [(&str, &[u8]); 8] = [
             ("samples_per_second", &rate),
             ("burst", &burst),
             ("series_per_request", b"100"),
@@ -185,10 +193,11 @@ mod tests {
             ("label_name_bytes", b"64"),
             ("label_value_bytes", b"00001024"),
             ("body_bytes", b"1048576"),
+            ("in_flight_bytes", b"4194304"),
         ];
         let limits = at(Place::Route, pairs(&entries)).unwrap();
         assert_eq!(limits.rate, Some(Rate { samples_per_second: 1000, burst: 5000 }));
-        assert_eq!(limits.body_bytes, Some(1 << 20));
+        assert_eq!((limits.body_bytes, limits.in_flight_bytes), (Some(1 << 20), Some(4 << 20)));
         let content = limits.content;
         assert_eq!((content.series_per_request, content.labels_per_series), (Some(100), Some(30)));
         assert_eq!((content.label_name_bytes, content.label_value_bytes), (Some(64), Some(1024)));

@@ -1,12 +1,16 @@
 //! The rate of samples that a tenant may send, kept where all workers see it.
 //!
-//! Owns one balance of samples for each tenant: it grows with time up to the burst, and falls by what is charged. A
-//! write is admitted while the balance is above zero, whatever its size, and charged in full once it has its verdict and
-//! the filter or a sidecar has counted what it holds; not, if the verdict is that all of it is to come again. So the
+//! Owns what becomes of a tenant's balance of samples: it grows with time up to the burst, and falls by what is charged.
+//! A write is admitted while the balance is above zero, whatever its size, and charged in full once it has its verdict
+//! and the filter or a sidecar has counted what it holds; not, if the verdict is that all of it is to come again. So the
 //! balance may fall below zero, and the debt is worked off before the next write is admitted: over time a tenant gets its
-//! rate, in either form and however many writes it has under way at once.
+//! rate, in either form and however many writes it has under way at once. How balances are kept is `balances`'.
 //!
 //! Invariant: a charge is applied to the newest state or not at all, also when other workers charge at the same time.
+
+mod balances;
+
+use balances::Balance;
 
 use crate::tenant::TenantId;
 
@@ -35,17 +39,11 @@ const RETRY_AFTER_SECONDS_MAX: u64 = 60;
 /// The most debt that is kept, in seconds of the rate: more than writes at once can run up, and an end to it.
 const DEBT_SECONDS_MAX: u64 = 3600;
 
-/// The state of a tenant: thousandths of a sample, so that a millisecond refills a whole number of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Balance {
-    thousandths: i64,
-    updated_ms: u64,
-}
-
 impl Rate {
     /// Whether a write of the tenant may come in, or else the seconds after which it may.
     pub fn admit(&self, shared: &impl SharedData, tenant: &TenantId, now_ms: u64) -> Result<(), u64> {
-        let state = shared.get(&key(tenant)).and_then(|(value, _)| Balance::read(&value));
+        let known = shared.get(&balances::key(tenant));
+        let state = known.and_then(|(value, _)| balances::find(&value, tenant));
         let balance = self.refill(state, now_ms).thousandths;
         if balance > 0 {
             return Ok(());
@@ -58,19 +56,21 @@ impl Rate {
 
     /// Charges what a write holds. False if it could not be, because others kept charging.
     pub fn charge(&self, shared: &impl SharedData, tenant: &TenantId, samples: u64, now_ms: u64) -> bool {
-        let key = key(tenant);
+        let key = balances::key(tenant);
         (0..TRIES).any(|_| {
-            let known = shared.get(&key);
-            let state = known.as_ref().and_then(|(value, _)| Balance::read(value));
-            let mut balance = self.refill(state, now_ms);
+            let (value, version) = shared.get(&key).unzip();
+            let value = value.unwrap_or_default();
+            let mut balance = self.refill(balances::find(&value, tenant), now_ms);
             let least = -thousandths(self.samples_per_second.saturating_mul(DEBT_SECONDS_MAX));
             let charged = balance.thousandths.saturating_sub(thousandths(samples));
             balance.thousandths = charged.max(least.min(balance.thousandths));
-            shared.set(&key, &balance.write(), known.map(|(_, version)| version))
+            let missing = thousandths(self.burst).abs_diff(balance.thousandths);
+            let full_ms = balance.updated_ms.saturating_add(missing.div_ceil(self.samples_per_second));
+            shared.set(&key, &balances::with(&value, tenant, balance, full_ms, now_ms), version)
         })
     }
 
-    /// The balance now. Who has none yet has the whole burst; time that runs backwards refills nothing.
+    /// The balance now. Who has none has the whole burst; time that runs backwards refills nothing.
     fn refill(&self, state: Option<Balance>, now_ms: u64) -> Balance {
         let full = thousandths(self.burst);
         let Some(Balance { thousandths, updated_ms }) = state else {
@@ -87,26 +87,6 @@ impl Rate {
 
 fn thousandths(samples: u64) -> i64 {
     i64::try_from(samples.saturating_mul(1000)).unwrap_or(i64::MAX)
-}
-
-fn key(tenant: &TenantId) -> String {
-    format!("ringside.rate.{}", tenant.as_str())
-}
-
-impl Balance {
-    /// What is not ours, or of another layout, counts as nothing.
-    fn read(value: &[u8]) -> Option<Self> {
-        let (thousandths, rest) = value.split_first_chunk()?;
-        let updated_ms = rest.try_into().ok()?;
-        Some(Self {
-            thousandths: i64::from_le_bytes(*thousandths),
-            updated_ms: u64::from_le_bytes(updated_ms),
-        })
-    }
-
-    fn write(self) -> Vec<u8> {
-        [self.thousandths.to_le_bytes(), self.updated_ms.to_le_bytes()].concat()
-    }
 }
 
 #[cfg(test)]

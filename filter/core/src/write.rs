@@ -81,11 +81,12 @@ impl Write {
         std::mem::take(&mut part.is_outstanding).then_some(part)
     }
 
-    /// Tells the backlog of the parts that have become late.
+    pub(crate) fn has_verdict(&self) -> bool {
+        self.tally.is_none()
+    }
+
+    /// Tells the backlog of the parts that have become late by the verdict.
     pub(crate) fn owe(&mut self, backlog: &mut Backlog) {
-        if self.tally.is_some() {
-            return;
-        }
         for part in self.parts.iter_mut().filter(|part| part.is_outstanding && !part.is_late) {
             part.is_late = true;
             backlog.owe(&part.address, part.bytes);
@@ -161,6 +162,7 @@ impl Write {
             effects.push(Effect::Respond { request, response, series: self.series });
         }
     }
+
     /// Whether something is stored that the tenant was not charged for, because nobody has said how much it is.
     pub(crate) fn is_uncharged(&self) -> bool {
         self.charge.as_ref().is_some_and(|charge| charge.is_stored)

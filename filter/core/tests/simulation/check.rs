@@ -81,6 +81,11 @@ pub(crate) fn end(world: &mut World) {
         assert_eq!(request.parts.len(), request.replies.len(), "each part ends once");
         charge(world, request);
         let Some(verdict) = &request.verdict else { continue };
+        if request.is_one_too_many {
+            assert_eq!((verdict.status, request.parts.len()), (503, 0));
+            world.witness.saw("too much in flight");
+            continue;
+        }
         let mirror = &mut mirrors[request.filter];
         let (verdict_ms, known) = request.verdict_at;
         let mut before: Vec<usize> = (0..known).collect();
@@ -167,8 +172,9 @@ fn replay(fanouts: &mut Fanouts, request: &Request, order: &[usize]) -> Verdict 
 }
 
 /// What the whole of all worlds has to show, or they test little.
-pub(crate) const EVENTS: [&str; 15] = [
+pub(crate) const EVENTS: [&str; 16] = [
     "charge",
+    "too much in flight",
     "status 200",
     "status 204",
     "status 400",

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ringside_filter_core::{Call, HEADERS_WRITTEN, RequestId, Response};
+use ringside_filter_core::{Call, HEADERS_WRITTEN, Limit, RequestId, Response};
 
 use crate::sidecar::Answer;
 use crate::traffic::Write;
@@ -43,6 +43,8 @@ pub(crate) struct Request {
     pub(crate) replies: Vec<(u16, Option<Answer>)>,
     pub(crate) parts: BTreeMap<u16, usize>,
     pub(crate) has_rate: bool,
+    /// Its tenant had too much in flight already.
+    pub(crate) is_one_too_many: bool,
     /// The samples that its tenant was charged for.
     pub(crate) charged: Option<u64>,
 }
@@ -81,6 +83,7 @@ impl Witness {
             replies: Vec::new(),
             parts: BTreeMap::new(),
             has_rate,
+            is_one_too_many: false,
             charged: None,
         };
         self.requests.insert(id, request);
@@ -126,6 +129,7 @@ impl Witness {
         let request = self.requests.get_mut(&id).expect("a request that was sent");
         request.verdict = Some(Verdict::of(response));
         request.verdict_at = (now_ms, request.replies.len());
+        request.is_one_too_many = response.limit == Some(Limit::TenantInFlight);
         let (write, tries) = (request.write.clone(), request.tries);
         self.saw(format!("status {}", response.status));
         (write, tries)

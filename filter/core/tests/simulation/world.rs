@@ -81,6 +81,8 @@ pub(crate) struct World {
     /// How often a request, a reply or nothing at all gets lost or delayed, in a hundred cases.
     trouble: u64,
     has_rates: bool,
+    /// What the tenant may have in flight.
+    in_flight_bytes: Option<u64>,
 }
 
 impl World {
@@ -94,6 +96,7 @@ impl World {
         let sidecars = (0..count).map(|_| Sidecar::new(*random.pick(manners))).collect();
         let (pool, trouble) = (random.within(1, 12) as u32, *random.pick(&[0, 3, 10, 30]));
         let has_rates = random.percent(50);
+        let in_flight_bytes = random.percent(30).then(|| random.within(1, 200));
         let mut world = Self {
             random,
             now_ms: 0,
@@ -112,6 +115,7 @@ impl World {
             last_tick_ms: 0,
             trouble,
             has_rates,
+            in_flight_bytes,
         };
         world.change_ring();
         world.after(u64::from(TICK_MS), Happening::Tick);
@@ -245,7 +249,11 @@ impl World {
         let admitted = Admitted {
             tenant: tenant(),
             protocol: write.protocol,
-            limits: Limits { rate: self.has_rates.then(|| rate_of(request)), ..Limits::default() },
+            limits: Limits {
+                rate: self.has_rates.then(|| rate_of(request)),
+                in_flight_bytes: self.in_flight_bytes,
+                ..Limits::default()
+            },
             hashring: None,
         };
         let body = write.body.clone();

@@ -12,15 +12,17 @@ use ringside_proto::{CONTENT_TYPE_REFUSED, Protocol, prometheus_v2};
 use super::{Host, REQUEST, admitted, status_only};
 use crate::admission::Admitted;
 use crate::answer::Reply;
-use crate::events::{Call, Counter, Effect, Event};
-use crate::limits::Limits;
+use crate::config::Config;
+use crate::events::{Call, Counter, Effect, Event, RequestId};
+use crate::fanout::Fanouts;
+use crate::limits::{Limit, Limits};
 use crate::rate::Rate;
 
 /// A tenant with a rate and a limit that needs a look inside.
 fn limited() -> Admitted {
     let rate = Rate { samples_per_second: 10, burst: 10 };
     let content = ContentLimits { labels_per_series: Some(1), ..ContentLimits::default() };
-    let limits = Limits { rate: Some(rate), body_bytes: Some(4096), content };
+    let limits = Limits { rate: Some(rate), body_bytes: Some(4096), in_flight_bytes: None, content };
     Admitted { limits, ..admitted("t") }
 }
 
@@ -156,4 +158,44 @@ fn body_of(labels: &[usize]) -> Vec<u8> {
     };
     let request = WriteRequest { timeseries: labels.iter().map(series).collect(), metadata: Vec::new() };
     snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap()
+}
+
+#[test]
+fn what_one_tenant_has_in_flight_is_bounded_until_its_verdict() {
+    let [a, b, c] = [1, 2, 3].map(RequestId);
+    let of = |tenant| {
+        let limits = Limits { in_flight_bytes: Some(1_000_000), ..Limits::default() };
+        Admitted { limits, ..admitted(tenant) }
+    };
+    let json = br#"{"hashrings":[{"endpoints":["a","b","c"]}]}"#;
+    let mut fanouts = Fanouts::new(Config::parse(json).unwrap());
+    let on = |fanouts: &mut Fanouts, event| {
+        let mut effects = Vec::new();
+        fanouts.on(event, &mut effects);
+        effects
+    };
+    // A length of five bytes, which the unchanged form does not look beyond.
+    let body = [&b"\x05"[..], &[0x80; 600_000]].concat();
+    let write = |request, tenant| Event::Body { request, admitted: of(tenant), body: body.clone() };
+    let end = |request, part| Event::NotDispatched { call: Call { request, part } };
+
+    on(&mut fanouts, write(a, "t"));
+    let refused = on(&mut fanouts, write(b, "t"));
+    assert!(matches!(&refused[..], [Effect::Respond { response, .. }]
+        if response.status == 503 && response.limit == Some(Limit::TenantInFlight)));
+    assert!(fanouts.arrived(b, &of("t"), 500_000).is_some(), "nor does a body begin to arrive");
+    on(&mut fanouts, Event::ClientGone { request: b });
+    on(&mut fanouts, write(c, "another"));
+    assert_eq!(fanouts.writes(), 2);
+
+    on(&mut fanouts, Event::ClientGone { request: a });
+    assert!(fanouts.arrived(b, &of("t"), 500_000).is_some(), "a client that leaves frees nothing");
+    on(&mut fanouts, end(a, 0));
+    on(&mut fanouts, end(a, 1));
+    assert!(fanouts.arrived(b, &of("t"), 500_000).is_none(), "the verdict does, before the last part");
+    on(&mut fanouts, Event::ClientGone { request: b });
+    for (request, part) in [(a, 2), (c, 0), (c, 1), (c, 2)] {
+        on(&mut fanouts, end(request, part));
+    }
+    assert!(fanouts.in_flight.is_empty());
 }

@@ -86,7 +86,7 @@ proptest! {
         let mut fanouts = Fanouts::new(Config::parse(json.as_bytes()).unwrap());
         let tenant = TenantId::new("t").unwrap();
         let rate = Some(Rate { samples_per_second: 1, burst: 1 });
-        let limits = Limits { rate, ..Limits::default() };
+        let limits = Limits { rate, in_flight_bytes: Some(1 << 30), ..Limits::default() };
         // A host does not use the name of a request again: the same number means another one in the next round.
         let mut round: BTreeMap<u32, u32> = BTreeMap::new();
         let mut seen: BTreeMap<RequestId, Seen> = BTreeMap::new();
@@ -172,6 +172,6 @@ proptest! {
         }
         prop_assert_eq!(sent.len(), ended, "each part ends once");
         prop_assert_eq!(fanouts.writes(), 0);
-        prop_assert!(fanouts.backlog.is_empty() && fanouts.arriving.is_empty());
+        prop_assert!(fanouts.backlog.is_empty() && fanouts.arriving.is_empty() && fanouts.in_flight.is_empty());
     }
 }
