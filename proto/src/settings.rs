@@ -15,6 +15,9 @@ pub const TIMEOUT_MS: RangeInclusive<u64> = 10..=300_000;
 /// that Envoy gives a module.
 pub const BODY_BYTES: RangeInclusive<u64> = 1 << 10..=64 << 20;
 
+/// Bounds of what may be under way from one worker, in bytes.
+pub const IN_FLIGHT_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 30;
+
 /// The limits that a tenant may have in the filter.
 pub const LIMIT_NAMES: [&str; 8] = [
     "samples_per_second",

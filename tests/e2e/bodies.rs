@@ -267,10 +267,8 @@ async fn bodies_that_arrive_are_bounded() -> Result<()> {
     let scratch = Scratch::new("bodies-arriving")?;
     let receivers = Receiver::start_many(REPLICAS).await?;
     let hashrings = Receiver::hashrings(&receivers);
-    let small = Envoy::filter_setting("in_flight_bytes_max", 1 << 20);
-    let flags = ["--write-timeout=30s".to_owned()];
-    let envoy =
-        Envoy::start_edited_with_workers(&scratch.path().join("envoy"), &hashrings, &flags, 1, small).await?;
+    let flags = ["--write-timeout=30s", "--in-flight-bytes-max=1048576"].map(str::to_owned);
+    let envoy = Envoy::start_with_workers(&scratch.path().join("envoy"), &hashrings, &flags, 1).await?;
     wait::eventually("healthy receivers", async || envoy.expect_all_healthy().await).await?;
     let stage = Stage { scratch, envoy, receivers };
     let arriving = async |expected: usize| {

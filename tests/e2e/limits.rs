@@ -210,17 +210,17 @@ async fn the_answer_is_the_same_in_either_form() -> Result<()> {
     Ok(())
 }
 
-/// What is under way is bounded: with every receiver silent, writes beyond the bound are answered at once.
+/// What is under way is bounded, and what a tenant may have of it: with every receiver silent, writes beyond either bound
+/// are answered at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_under_way_is_bounded() -> Result<()> {
     let scratch = Scratch::new("in-flight")?;
     let receivers = Receiver::start_many(3).await?;
     let rings = Receiver::hashrings(&receivers);
-    let small = Envoy::filter_setting("in_flight_bytes_max", 1 << 20);
     // Until all are sent, none is answered; a late write is given up after three times as long.
-    let flags = ["--write-timeout=8s".to_owned()];
-    let envoy =
-        Envoy::start_edited_with_workers(&scratch.path().join("envoy"), &rings, &flags, 1, small).await?;
+    let own = limits(&scratch, "tenants: {small: {in_flight_bytes: 300000}}")?;
+    let flags = ["--write-timeout=8s".to_owned(), "--in-flight-bytes-max=1048576".to_owned(), own];
+    let envoy = Envoy::start_with_workers(&scratch.path().join("envoy"), &rings, &flags, 1).await?;
     wait::eventually("healthy receivers", async || envoy.expect_all_healthy().await).await?;
     for receiver in &receivers {
         receiver.answer(Reply { delay: Duration::from_secs(60), ..Reply::default() });
@@ -228,18 +228,33 @@ async fn what_is_under_way_is_bounded() -> Result<()> {
     // What does not compress: 200 KiB, three times. The length goes first.
     let mut body = vec![0x80, 0x80, 0x0d];
     body.resize(200 << 10, 0x80);
-    let sender = Sender::new(&envoy.write_url(), Some("t")).over_http2()?;
-    let answers = (0..8).map(|_| {
-        let (sender, body) = (sender.clone(), body.clone());
-        async move { sender.post(body).await }
-    });
-    let answers = futures::future::join_all(answers).await;
-    let refused = answers.iter().filter(|answer| {
-        matches!(answer, Answer::Status { code: 503, message } if message.contains("too many bytes are under way"))
-    });
-    ensure!(refused.count() == 6, "{answers:?}");
+    let refused = async |tenant, writes: usize, words| {
+        let sender = Sender::new(&envoy.write_url(), Some(tenant)).over_http2()?;
+        let answers = (0..writes).map(|_| {
+            let (sender, body) = (sender.clone(), body.clone());
+            async move { sender.post(body).await }
+        });
+        let answers = futures::future::join_all(answers).await;
+        let is_refused = |answer: &&Answer| matches!(answer, Answer::Status { code: 503, message } if message.contains(words));
+        let refused = answers.iter().filter(is_refused).count();
+        ensure!(refused == writes - 1, "all but one are refused, not {refused}: {answers:?}");
+        Ok(())
+    };
+    let alone = refused("small", 5, "the tenant has more than 300000 bytes in flight");
+    let further = async {
+        wait::eventually("the small tenant's write", async || {
+            ensure!(receivers.iter().all(|receiver| receiver.parts() > 0), "it is not there");
+            Ok(())
+        })
+        .await?;
+        refused("t", 8, "too many bytes are under way").await
+    };
+    tokio::try_join!(alone, further)?;
     let metrics = envoy.metrics().await?;
-    ensure!(metrics.sum("ringside_limited_total", &["limit=\"in_flight\""]) == 6.0);
+    for (limit, expected) in [("in_flight", 7.0), ("tenant_in_flight", 4.0)] {
+        let limited = metrics.sum("ringside_limited_total", &[&format!("limit=\"{limit}\"")]);
+        ensure!(limited == expected, "{limited} instead of {expected}: {limit}");
+    }
     wait::eventually("nothing to be under way", async || {
         let metrics = envoy.metrics().await?;
         let bytes =

@@ -67,13 +67,10 @@ async fn late_writes_are_bounded() -> Result<()> {
     let scratch = Scratch::new("late-writes")?;
     let receivers = Receiver::start_many(3).await?;
     let rings = Receiver::hashrings(&receivers);
-    let a_mebibyte = Envoy::filter_setting("late_write_bytes_max", 1 << 20);
     // A late write may take three times as long: until all ten are sent, none is given up.
-    let flags = ["--write-timeout=10s".to_owned()];
+    let flags = ["--write-timeout=10s", "--late-write-bytes-max=1048576"].map(str::to_owned);
     // The bound is a worker's, and a client may come to another on a new connection.
-    let envoy =
-        Envoy::start_edited_with_workers(&scratch.path().join("envoy"), &rings, &flags, 1, a_mebibyte)
-            .await?;
+    let envoy = Envoy::start_with_workers(&scratch.path().join("envoy"), &rings, &flags, 1).await?;
     wait::eventually("healthy receivers", async || envoy.expect_all_healthy().await).await?;
     receivers[SLOW].answer(Reply { delay: Duration::from_secs(60), ..Reply::default() });
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use crate::http::{self, Metrics};
 use crate::process::{Process, Spec};
@@ -91,17 +91,6 @@ impl Envoy {
         edit(&mut text)?;
         std::fs::write(&bootstrap, text)?;
         Self::launch(folder, addresses, workers).await
-    }
-
-    /// An edit for [`start_edited`](Self::start_edited) that gives the filter a number which `render` has no flag for.
-    pub fn filter_setting(name: &str, value: u64) -> impl FnOnce(&mut String) -> Result<()> {
-        let added = format!("\"{name}\": {value},");
-        move |text| {
-            let factor = "\"replication_factor\": 3,";
-            ensure!(text.contains(factor), "an odd bootstrap");
-            *text = text.replace(factor, &format!("{factor} {added}"));
-            Ok(())
-        }
     }
 
     /// Starts `render --watch` with these flags, which name the files to follow, and an Envoy that follows what it

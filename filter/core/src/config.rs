@@ -10,16 +10,13 @@ use std::ops::RangeInclusive;
 use ringside_hashring::{ConfigError as RingError, Hashrings, hash_bytes};
 use ringside_proto::DECODED_BYTES_MAX;
 use ringside_proto::settings::{
-    BODY_BYTES, REPLICATION_FACTOR, TIMEOUT_MS, is_header_name, late_write_timeout_ms,
+    BODY_BYTES, IN_FLIGHT_BYTES, REPLICATION_FACTOR, TIMEOUT_MS, is_header_name, late_write_timeout_ms,
 };
 use ringside_proto::tenant::TenantError;
 use serde::Deserialize;
 
 use crate::limits::{Limits, LimitsError, RawLimits};
 use crate::tenant::TenantId;
-
-/// Bounds of what may be under way from one worker, in bytes.
-const IN_FLIGHT_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 30;
 
 /// A valid configuration.
 #[derive(Clone, Debug)]

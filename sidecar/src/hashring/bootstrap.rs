@@ -92,6 +92,8 @@ pub(super) struct Plugin {
     pub(super) default_tenant: String,
     pub(super) write_timeout_ms: u64,
     pub(super) body_bytes_max: u64,
+    pub(super) in_flight_bytes_max: Option<u64>,
+    pub(super) late_write_bytes_max: Option<u64>,
     /// What stands behind the ring's addresses neither says how much it was sent nor judges by our limits.
     pub(super) looks_inside: bool,
     pub(super) limits: Limits,
@@ -268,8 +270,13 @@ impl Plugin {
     /// What is there only if somebody set it.
     fn optional(&self) -> String {
         let refusal = self.refusal.iter().map(|refusal| ("refusal", serde_json::json!(refusal)));
-        let counts = self.looks_inside.then_some(("looks_inside", serde_json::json!(true)));
-        let fields = counts.into_iter().chain(self.limits.fields()).chain(refusal);
+        let settings = [
+            ("in_flight_bytes_max", self.in_flight_bytes_max.map(serde_json::Value::from)),
+            ("late_write_bytes_max", self.late_write_bytes_max.map(serde_json::Value::from)),
+            ("looks_inside", self.looks_inside.then_some(true.into())),
+        ];
+        let settings = settings.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let fields = settings.chain(self.limits.fields()).chain(refusal);
         fields.map(|(name, value)| format!(",\n  {}: {value}", quoted(name))).collect()
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use ringside_hashring::Hashrings;
-use ringside_proto::settings::{BODY_BYTES, REPLICATION_FACTOR, TIMEOUT_MS, is_header_name};
+use ringside_proto::settings::{BODY_BYTES, IN_FLIGHT_BYTES, REPLICATION_FACTOR, TIMEOUT_MS, is_header_name};
 use ringside_proto::{DECODED_BYTES_MAX, tenant};
 
 use super::bootstrap::{Bootstrap, CLUSTERS_NAME, FILTER_NAME, Plugin, Upstream, UpstreamKind};
@@ -27,7 +27,7 @@ pub(crate) struct RenderFlags {
     #[arg(long, value_name = "FILE")]
     pub(super) hashrings: PathBuf,
     /// What tenants may send, in YAML: `default` and `tenants`, each with any of samples_per_second, burst,
-    /// series_per_request, labels_per_series, label_name_bytes, label_value_bytes and body_bytes.
+    /// series_per_request, labels_per_series, label_name_bytes, label_value_bytes, body_bytes and in_flight_bytes.
     #[arg(long, value_name = "FILE")]
     pub(super) limits: Option<PathBuf>,
     /// The filter's module, as Envoy sees it: a path on the host or in the container that runs Envoy.
@@ -74,6 +74,14 @@ pub(crate) struct RenderFlags {
     /// The largest body of a write, compressed.
     #[arg(long, default_value_t = DECODED_BYTES_MAX as u64, value_name = "BYTES")]
     body_bytes_max: u64,
+    /// How much may be under way to the sidecars from one worker before it answers further writes 503, 256 MiB without it;
+    /// and as much again of bodies that are not whole.
+    #[arg(long, value_name = "BYTES")]
+    in_flight_bytes_max: Option<u64>,
+    /// How much of that may be of writes that have their answer, half of it without this. Beyond it, the sidecars that
+    /// keep it waiting get nothing more.
+    #[arg(long, value_name = "BYTES")]
+    late_write_bytes_max: Option<u64>,
     /// How much memory Envoy may take before it answers further requests 503. The module's own comes on top, for
     /// each worker.
     #[arg(long, default_value_t = 1 << 30, value_name = "BYTES")]
@@ -138,6 +146,12 @@ pub(super) fn bootstrap(flags: &RenderFlags, inputs: &Inputs) -> anyhow::Result<
     let write_timeout_ms = u64::try_from(flags.write_timeout.as_millis()).unwrap_or(u64::MAX);
     bounded("--write-timeout, in ms,", write_timeout_ms, &TIMEOUT_MS)?;
     bounded("--body-bytes-max", flags.body_bytes_max, &BODY_BYTES)?;
+    for (flag, bytes) in [
+        ("--in-flight-bytes-max", flags.in_flight_bytes_max),
+        ("--late-write-bytes-max", flags.late_write_bytes_max),
+    ] {
+        bytes.map_or(Ok(()), |bytes| bounded(flag, bytes, &IN_FLIGHT_BYTES))?;
+    }
     bounded("--replication-factor", flags.replication_factor as u64, &REPLICATION_FACTOR)?;
     ensure!(is_header_name(&flags.tenant_header), "--tenant-header must be the name of an HTTP header");
     ensure!(
@@ -168,6 +182,8 @@ pub(super) fn bootstrap(flags: &RenderFlags, inputs: &Inputs) -> anyhow::Result<
             default_tenant: flags.default_tenant.clone(),
             write_timeout_ms,
             body_bytes_max: flags.body_bytes_max,
+            in_flight_bytes_max: flags.in_flight_bytes_max,
+            late_write_bytes_max: flags.late_write_bytes_max,
             looks_inside: flags.upstream == UpstreamKind::ThanosReceive,
             limits,
             refusal: None,

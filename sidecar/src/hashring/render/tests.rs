@@ -304,6 +304,10 @@ fn refusals_say_what_is_at_fault() {
         let error = error(THREE, &["--body-bytes-max", bytes]);
         assert!(error.contains("--body-bytes-max must be 1024 to 67108864"), "{bytes}: {error}");
     }
+    for flag in ["--in-flight-bytes-max", "--late-write-bytes-max"] {
+        let error = error(THREE, &[flag, "1000000"]);
+        assert!(error.contains(&format!("{flag} must be 1048576 to 1073741824")), "{error}");
+    }
     for factor in ["0", "17"] {
         let error = error(THREE, &["--replication-factor", factor]);
         assert!(error.contains("--replication-factor must be 1 to 16"), "{factor}: {error}");
