@@ -3,12 +3,13 @@
 //! The files change as a ConfigMap does: its directory is a symlink that is replaced. The ring and the limits change
 //! under load, and no request fails; a ring that cannot serve changes nothing but a statistic and the log.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use ringside_e2e::clock::{self, HOUR, MINUTE};
+use ringside_e2e::config_map::ConfigMap;
 use ringside_e2e::contents::copies;
 use ringside_e2e::envoy::Envoy;
 use ringside_e2e::generator::{Generator, Load, Sender, series};
@@ -21,47 +22,6 @@ use serde_json::json;
 const TENANT: &str = "team-a";
 /// A tenant that a limit is set for.
 const LIMITED: &str = "limited";
-
-/// A directory as the kubelet keeps it for a ConfigMap: the files are symlinks through `..data`, which is replaced.
-struct ConfigMap {
-    mount: PathBuf,
-    version: std::cell::Cell<u32>,
-}
-
-impl ConfigMap {
-    fn new(mount: PathBuf, files: &[(&str, String)]) -> Result<Self> {
-        std::fs::create_dir_all(&mount)?;
-        let map = Self { mount, version: 0.into() };
-        map.swap(files)?;
-        for (name, _) in files {
-            std::os::unix::fs::symlink(Path::new("..data").join(name), map.mount.join(name))?;
-        }
-        Ok(map)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.mount.join(name)
-    }
-
-    /// Replaces all files at once.
-    fn swap(&self, files: &[(&str, String)]) -> Result<()> {
-        let version = self.version.replace(self.version.get() + 1);
-        let folder = format!("..{version}");
-        std::fs::create_dir(self.mount.join(&folder))?;
-        for (name, text) in files {
-            std::fs::write(self.mount.join(&folder).join(name), text)?;
-        }
-        let link = self.mount.join("..data_tmp");
-        std::os::unix::fs::symlink(&folder, &link)?;
-        // No crash is to be outlived here, so no directory is synced.
-        #[expect(clippy::disallowed_methods, reason = "the kubelet's own way")]
-        std::fs::rename(&link, self.mount.join("..data"))?;
-        if version > 0 {
-            std::fs::remove_dir_all(self.mount.join(format!("..{}", version - 1)))?;
-        }
-        Ok(())
-    }
-}
 
 struct Stage {
     sidecars: Vec<Sidecar>,

@@ -8,6 +8,7 @@
 pub mod bucket;
 pub mod clock;
 pub mod cluster;
+pub mod config_map;
 pub mod contents;
 pub mod envoy;
 pub mod generator;

@@ -7,6 +7,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
 };
 use reqwest::Identity;
+use ringside_e2e::config_map::ConfigMap;
 
 /// An authority, and the certificates that it gives.
 pub(super) struct Authority {
@@ -55,11 +56,24 @@ impl Authority {
         Ok(Identity::from_pem(pem.as_bytes())?)
     }
 
-    /// Writes what the listener of every edge with TLS names: its certificate and key.
-    pub(super) fn write_listener(&self, files: &Path) -> Result<()> {
+    /// What the listener of every edge with TLS reads: its certificate and key.
+    pub(super) fn listener(&self) -> Result<[(&'static str, String); 2]> {
         let signed = self.server("127.0.0.1")?;
-        std::fs::write(files.join("tls.crt"), signed.certificate)?;
-        Ok(std::fs::write(files.join("tls.key"), signed.key.serialize_pem())?)
+        Ok([("tls.crt", signed.certificate), ("tls.key", signed.key.serialize_pem())])
+    }
+
+    /// The same, mounted where the listener reads it.
+    pub(super) fn mount_listener(&self, files: &Path) -> Result<ConfigMap> {
+        ConfigMap::new(files.join("tls"), &self.listener()?)
+    }
+
+    /// Its own certificate, mounted where the listener reads whose clients it is to trust.
+    pub(super) fn mount_clients(&self, files: &Path) -> Result<ConfigMap> {
+        ConfigMap::new(files.join("clients"), &self.clients())
+    }
+
+    pub(super) fn clients(&self) -> [(&'static str, String); 1] {
+        [("ca.crt", self.pem.clone())]
     }
 
     /// What a client begins with that trusts nobody else.

@@ -12,7 +12,7 @@ const HASH: &str = "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=";
 async fn the_user_is_the_tenant() -> Result<()> {
     let authority = Authority::new("the test's")?;
     let stage = Stage::start("basic-auth", |files, _| {
-        authority.write_listener(files)?;
+        authority.mount_listener(files)?;
         let users = ["team-a", "team-b", "no/tenant"].map(|user| format!("{user}:{HASH}\n"));
         Ok(std::fs::write(files.join("users"), users.concat())?)
     })

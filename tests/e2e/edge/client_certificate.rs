@@ -1,7 +1,8 @@
 //! Mutual TLS with the tenant in the certificate's common name.
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use rcgen::DnType;
+use ringside_e2e::wait;
 
 use super::authority::Authority;
 use super::{Broken, Fate, Refused, Stage, Tenant};
@@ -37,8 +38,9 @@ fn cases() -> Vec<(&'static str, Subject, Fate)> {
 async fn the_common_name_is_the_tenant() -> Result<()> {
     let (server, clients) = (Authority::new("the server's")?, Authority::new("the clients'")?);
     let stage = Stage::start("client-certificate", |files, _| {
-        server.write_listener(files)?;
-        Ok(std::fs::write(files.join("clients-ca.crt"), clients.pem())?)
+        server.mount_listener(files)?;
+        clients.mount_clients(files)?;
+        Ok(())
     })
     .await?;
     for (case, subject, fate) in cases() {
@@ -53,5 +55,44 @@ async fn the_common_name_is_the_tenant() -> Result<()> {
     let client = server.trusting_client()?.build()?;
     stage.expect("no certificate", &stage.tls_client(client), Broken).await?;
     stage.expect("without TLS", &stage.plain_client(), Broken).await?;
+    stage.end().await
+}
+
+/// Certificates that are renewed before they expire, as a Secret's volume brings them.
+#[tokio::test(flavor = "multi_thread")]
+async fn new_certificates_need_no_restart() -> Result<()> {
+    let (old, new) = (Authority::new("the old")?, Authority::new("the new")?);
+    let mut mounted = None;
+    let stage = Stage::start("client-certificate", |files, _| {
+        mounted = Some((old.mount_listener(files)?, old.mount_clients(files)?));
+        Ok(())
+    })
+    .await?;
+    let (listener, clients) = mounted.context("no files")?;
+    // Of one authority, and trusting servers of one.
+    let client = |of: &Authority, trusting: &Authority| {
+        let identity = of.client(&[(CommonName, "team-a")])?;
+        let client = trusting.trusting_client()?.pool_max_idle_per_host(0).identity(identity);
+        Ok::<_, anyhow::Error>(stage.tls_client(client.build()?))
+    };
+    let connects = async |case: &str, of: &Authority, trusting: &Authority| {
+        let client = client(of, trusting)?;
+        wait::eventually(case, async || {
+            // Refused for its body, not for its certificate.
+            let answer = client.post(Vec::new()).await;
+            ensure!(answer.code() == Some(400), "{answer:?}");
+            Ok(())
+        })
+        .await
+    };
+    stage.expect("before", &client(&old, &old)?, Tenant("team-a")).await?;
+    stage.expect("too early", &client(&old, &new)?, Broken).await?;
+    listener.swap(&new.listener()?)?;
+    connects("the new certificate of the listener", &old, &new).await?;
+    stage.expect("between", &client(&old, &new)?, Tenant("team-a")).await?;
+    clients.swap(&new.clients())?;
+    connects("the new authority of the clients", &new, &new).await?;
+    stage.expect("after", &client(&new, &new)?, Tenant("team-a")).await?;
+    stage.expect("the old authority", &client(&old, &new)?, Broken).await?;
     stage.end().await
 }

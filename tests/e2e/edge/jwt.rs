@@ -31,7 +31,7 @@ fn cases() -> Vec<(&'static str, Value, Fate)> {
 /// The edge with an issuer at an address of this machine.
 async fn start(authority: &Authority, issuer: SocketAddr) -> Result<Stage> {
     Stage::start("jwt", |files, text| {
-        authority.write_listener(files)?;
+        authority.mount_listener(files)?;
         let trusted = files.join("ca.crt");
         std::fs::write(&trusted, authority.pem())?;
         for (committed, local) in [

@@ -71,9 +71,17 @@ impl Stage {
     ) -> Result<Self> {
         let scratch = Scratch::new(&format!("edge-{edge}"))?;
         let files = scratch.folder("files")?;
-        let committed = tools::root().join("envoy/edge").join(edge).with_extension("yaml");
-        let committed = std::fs::read_to_string(&committed).context(edge.to_owned())?;
-        let mut text = committed.replace(FILES, &format!("{}/", files.display()));
+        let committed = |file: &str| {
+            let text = std::fs::read_to_string(tools::root().join("envoy/edge").join(file));
+            Ok::<_, anyhow::Error>(
+                text.context(file.to_owned())?.replace(FILES, &format!("{}/", files.display())),
+            )
+        };
+        std::fs::create_dir(files.join("secrets"))?;
+        for secret in ["secrets/listener.yaml", "secrets/clients.yaml"] {
+            std::fs::write(files.join(secret), committed(secret)?)?;
+        }
+        let mut text = committed(&format!("{edge}.yaml"))?;
         prepare(&files, &mut text)?;
         let path = scratch.path().join("edge.yaml");
         std::fs::write(&path, text)?;
