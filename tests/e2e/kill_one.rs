@@ -12,6 +12,7 @@ use ringside_e2e::contents::{Contents, copies};
 use ringside_e2e::generator::{Generator, Load, Retry};
 use ringside_e2e::scratch::Scratch;
 use ringside_e2e::sidecar::{Setup, Sidecar};
+use ringside_e2e::wait;
 
 const TENANT: &str = "team-a";
 const KILLS: usize = 12;
@@ -31,8 +32,11 @@ async fn a_killed_sidecar_changes_no_answer_and_loses_nothing() -> Result<()> {
         cluster.sidecars[victim].process.kill9()?;
         let answered = generator.ledger().successes();
         tokio::time::sleep(Duration::from_millis(1_000)).await;
-        let meanwhile = generator.ledger().successes() - answered;
-        ensure!(meanwhile > 0, "no write was answered while {victim} was dead");
+        wait::eventually("a write that is answered while one is dead", async || {
+            ensure!(generator.ledger().successes() > answered, "none while {victim} is");
+            Ok(())
+        })
+        .await?;
         cluster.sidecars[victim].restart().await?;
         // One at a time: the next is not killed before Envoy has taken this one back.
         cluster.wait_all_healthy().await?;

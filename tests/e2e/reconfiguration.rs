@@ -90,7 +90,6 @@ async fn rings_and_limits_change_under_load() -> Result<()> {
     let flags = [
         format!("--hashrings={}", map.path("hashrings.json").display()),
         format!("--limits={}", map.path("limits.yaml").display()),
-        "--write-timeout=2s".to_owned(),
     ];
     let folder = scratch.path().join("envoy");
     let envoy = Envoy::start_following(&folder, &flags).await?;

@@ -27,6 +27,14 @@ const RINGS: [usize; 2] = [4, 5];
 /// What Envoy may still grow by once it has seen everything.
 const GROWTH_MAX: u64 = 32 << 20;
 
+/// What came of a run.
+struct Changed {
+    /// Envoy's memory in bytes, when a third of the time, but not more than a minute, was over, and in the end.
+    settled: u64,
+    end: u64,
+    restarts: u32,
+}
+
 struct Stage {
     sidecars: Vec<Sidecar>,
     envoy: Envoy,
@@ -49,7 +57,7 @@ async fn restarts_and_rings_fail_no_request_and_envoy_does_not_grow() -> Result<
     };
     let (sent, changed) = tokio::join!(senders, changes);
     sent?;
-    let (settled, end) = changed?;
+    let Changed { settled, end, restarts } = changed?;
     eprintln!(
         "{} requests of {SERIES_PER_REQUEST} series in {} s; Envoy had {} MiB, then {} MiB",
         load.written.load(Ordering::Relaxed),
@@ -59,8 +67,12 @@ async fn restarts_and_rings_fail_no_request_and_envoy_does_not_grow() -> Result<
     );
     ensure!(end < settled + GROWTH_MAX, "Envoy grew from {} MiB to {} MiB", settled >> 20, end >> 20);
     let metrics = stage.envoy.metrics().await?;
-    let rings = metrics.sum("thanos_receive_hashrings_file_changes_total", &[]);
-    ensure!(rings >= duration.div_duration_f64(MINUTES).floor(), "{rings} rings");
+    // The first is the one that it began with.
+    let rings = metrics.sum("thanos_receive_hashrings_file_changes_total", &[]) - 1.0;
+    ensure!(rings >= duration.div_duration_f64(MINUTES).floor(), "{rings} changes of the ring");
+    // None is due at the very end.
+    let due = duration.div_duration_f64(RESTART_EVERY).floor() - 1.0;
+    ensure!(f64::from(restarts) >= due, "{restarts} restarts");
     scratch.passed();
     Ok(())
 }
@@ -85,11 +97,10 @@ impl Stage {
         wait::eventually("Envoy to find all healthy", async || envoy.expect_all_healthy().await).await
     }
 
-    /// Restarts sidecars and changes the ring until the time is over, or somebody has stopped. Returns Envoy's memory
-    /// when a third of the time, but not more than a minute, is over, and in the end.
-    async fn change(&mut self, duration: Duration, stop: &AtomicBool) -> Result<(u64, u64)> {
+    /// Restarts sidecars and changes the ring until the time is over, or somebody has stopped.
+    async fn change(&mut self, duration: Duration, stop: &AtomicBool) -> Result<Changed> {
         let (start, settle) = (Instant::now(), (duration / 3).min(MINUTES));
-        let mut settled = None;
+        let (mut settled, mut restarts) = (None, 0);
         // Two for each restart. A ring changes between two restarts.
         for half in 1_u32.. {
             let due = start + RESTART_EVERY / 2 * half;
@@ -103,12 +114,16 @@ impl Stage {
                 break;
             }
             match half % 6 {
-                0 | 2 | 4 => self.restart(half as usize / 2).await?,
+                0 | 2 | 4 => {
+                    self.restart(half as usize / 2).await?;
+                    restarts += 1;
+                }
                 3 => write_ring(&self.hashrings, &self.sidecars[..RINGS[(half as usize / 6 + 1) % 2]])?,
                 _ => {}
             }
         }
-        Ok((settled.context("the run is too short")?, self.envoy.process.rss_bytes()?))
+        let settled = settled.context("the run is too short")?;
+        Ok(Changed { settled, end: self.envoy.process.rss_bytes()?, restarts })
     }
 
     async fn restart(&mut self, number: usize) -> Result<()> {

@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use futures::TryStreamExt;
 use ringside_proto::protocol::HEADERS_WRITTEN;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::ports;
@@ -44,7 +45,7 @@ pub struct Reply {
     pub status: u16,
     /// The text.
     pub message: String,
-    /// How long it takes.
+    /// How long it takes, or until the receiver is told another answer.
     pub delay: Duration,
     /// The samples that it says it has written, as a receiver of remote write 2.0 does; and no histogram, no exemplar.
     pub written: Option<u64>,
@@ -55,6 +56,8 @@ struct Inner {
     parts: Vec<Part>,
     reply: Reply,
     forgets: bool,
+    /// Whoever waits with an answer is told that there is another.
+    change: Arc<Notify>,
 }
 
 impl Default for Reply {
@@ -115,9 +118,11 @@ impl Receiver {
         self.address
     }
 
-    /// Answers so from now on.
+    /// Answers so from now on. Those that wait for an answer of before get it.
     pub fn answer(&self, reply: Reply) {
-        lock(&self.state).reply = reply;
+        let mut inner = lock(&self.state);
+        inner.reply = reply;
+        inner.change.notify_waiters();
     }
 
     /// Keeps no part from now on: there will be too many.
@@ -151,9 +156,9 @@ async fn receive(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response<Body>, StatusCode> {
-    let (reply, forgets) = {
+    let (reply, forgets, change) = {
         let inner = lock(&state);
-        (inner.reply.clone(), inner.forgets)
+        (inner.reply.clone(), inner.forgets, Arc::clone(&inner.change).notified_owned())
     };
     if forgets {
         let mut pieces = body.into_data_stream();
@@ -162,7 +167,9 @@ async fn receive(
         let body = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| StatusCode::BAD_REQUEST)?;
         lock(&state).parts.push(Part { headers, body });
     }
-    tokio::time::sleep(reply.delay).await;
+    if !reply.delay.is_zero() {
+        let _ = tokio::time::timeout(reply.delay, change).await;
+    }
     let mut response =
         Response::builder().status(reply.status).header("content-type", "text/plain; charset=utf-8");
     if let Some(samples) = reply.written {

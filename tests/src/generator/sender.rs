@@ -61,7 +61,7 @@ impl Sender {
         }
     }
 
-    /// The same over HTTP/2 without TLS, as Envoy speaks to a sidecar.
+    /// The same over HTTP/2 without TLS: all requests on one connection, and so to one of Envoy's workers.
     pub fn over_http2(self) -> Result<Self> {
         Ok(self.over(reqwest::Client::builder().http2_prior_knowledge().build()?))
     }
