@@ -129,7 +129,7 @@ impl Stats {
                 Metric::gauge("ringside_late_write_bytes"),
                 Metric::gauge("ringside_arriving_bytes"),
             ],
-            own: RefCell::default(),
+            own: RefCell::new(Levels::new(&HostData)),
         }
     }
 

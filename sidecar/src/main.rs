@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tikv_jemalloc_ctl::{Access, AsName};
 
 use crate::config::{Cli, Command, SidecarFlags};
@@ -65,6 +66,7 @@ fn sidecar(flags: SidecarFlags) -> anyhow::Result<()> {
     logging::init(flags.log());
     let config = flags.into_config()?;
     give_memory_back();
+    take_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -72,6 +74,20 @@ fn sidecar(flags: SidecarFlags) -> anyhow::Result<()> {
     let outcome = runtime.block_on(app::run(config));
     runtime.shutdown_timeout(RUNTIME_STOP_MAX);
     Ok(outcome?)
+}
+
+/// Takes as many file descriptors as the process may have: by default it gets a few only, and each connection needs one.
+fn take_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let told = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let enough = limit.maximum.is_none_or(|most| most > http::CONNECTIONS_MAX as u64);
+    if told.is_err() || !enough {
+        tracing::warn!(
+            limit = ?limit.maximum,
+            needed = http::CONNECTIONS_MAX,
+            "connections beyond the limit on open files will wait"
+        );
+    }
 }
 
 /// Has the allocator return freed memory to the kernel by itself, also while nothing is allocated, and soon: resident

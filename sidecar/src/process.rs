@@ -25,6 +25,14 @@ impl Collector for ProcessCollector {
                 gauge(&mut encoder, "process_start_time_seconds", "Unix time of the start", start)?;
             }
         }
+        if let Some(most) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+            gauge(
+                &mut encoder,
+                "process_max_fds",
+                "The most file descriptors that may be open",
+                most as f64,
+            )?;
+        }
         if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
             gauge(&mut encoder, "process_open_fds", "Open file descriptors", entries.count() as f64)?;
         }

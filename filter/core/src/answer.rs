@@ -39,7 +39,8 @@ pub struct Answer {
     pub rest: Outcome,
     /// The refused series in ascending order of index, each once.
     pub refused: Vec<Refused>,
-    /// What its part holds, stored or not, where the sidecar lets it be known.
+    /// What its part holds, stored or not, where the sidecar lets it be known. Of a refusal without a list it is what is
+    /// stored all the same, and at least that.
     pub contents: Option<Contents>,
     /// The sidecar's own words, empty if it had none.
     pub message: String,
@@ -99,7 +100,8 @@ impl Answer {
             return Self::whole(Outcome::Unsupported, "the receiver knows remote write 1.0 only");
         }
         if !reply.content_type.is_some_and(is_refusal_list) {
-            let contents = written.filter(|_| outcome == Outcome::Stored);
+            let contents =
+                written.filter(|written| outcome == Outcome::Stored || *written != Contents::default());
             let message = words(status, &String::from_utf8_lossy(head(body)));
             return Self { contents, ..Self::whole(outcome, message) };
         }

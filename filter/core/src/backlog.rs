@@ -36,7 +36,8 @@ impl Backlog {
     pub(crate) fn admit(&mut self, address: &Rc<str>, bytes: usize) -> bool {
         let known = self.by_sidecar.get(address).copied().unwrap_or_default();
         let is_full = known.bytes > 0 && known.bytes + bytes > BACKLOG_BYTES_MAX;
-        let owes_its_share = known.late > 0 && known.late * self.by_sidecar.len() >= self.total.late;
+        let owes_its_share =
+            known.late > 0 && known.late.saturating_mul(self.by_sidecar.len()) >= self.total.late;
         if is_full || owes_its_share && self.total.late + bytes > self.late_bytes_max {
             return false;
         }

@@ -40,6 +40,16 @@ struct Entry {
 }
 
 impl Levels {
+    /// Of a configuration that is being loaded, before it has anything under way. The host compares no version where there
+    /// is no value yet, so two workers that were the first at once would lose one of their entries: hence there is a value
+    /// long before.
+    pub fn new(shared: &impl SharedData) -> Self {
+        if shared.get(KEY).is_none() {
+            shared.set(KEY, &Shared::default().write(), None);
+        }
+        Self::default()
+    }
+
     /// Sets this worker's own levels. The sums over all workers, if it is time to show them anew.
     pub fn set(
         &mut self,
@@ -112,7 +122,7 @@ mod tests {
     #[test]
     fn workers_add_up() {
         let shared = Data::default();
-        let [mut one, mut other] = <[Levels; 2]>::default();
+        let [mut one, mut other] = [(); 2].map(|()| Levels::new(&shared));
         assert_eq!(one.set(&shared, [1, 2, 0, 0], 0), Some([1, 2, 0, 0]));
         assert_eq!(other.set(&shared, [10, 20, 30, 1], 0), Some([11, 22, 30, 1]));
         assert_eq!(one.set(&shared, [1, 2, 0, 0], RENEW_MS - 1), None, "nothing is new");
@@ -123,9 +133,9 @@ mod tests {
     #[test]
     fn a_worker_that_trapped_counts_no_longer() {
         let shared = Data::default();
-        let [mut trapped, mut other] = <[Levels; 2]>::default();
+        let [mut trapped, mut other] = [(); 2].map(|()| Levels::new(&shared));
         trapped.set(&shared, [5, 5, 5, 5], 0);
-        let mut anew = Levels::default();
+        let mut anew = Levels::new(&shared);
         assert_eq!(anew.set(&shared, [1, 0, 0, 0], 100), Some([6, 5, 5, 5]));
         for now_ms in (RENEW_MS..STALE_MS).step_by(1000) {
             assert_eq!(other.set(&shared, [0; 4], now_ms), Some([6, 5, 5, 5]), "{now_ms}");
@@ -137,7 +147,7 @@ mod tests {
     #[test]
     fn who_was_taken_for_gone_is_there_again() {
         let shared = Data::default();
-        let [mut busy, mut other] = <[Levels; 2]>::default();
+        let [mut busy, mut other] = [(); 2].map(|()| Levels::new(&shared));
         busy.set(&shared, [5; 4], 0);
         assert_eq!(other.set(&shared, [1; 4], STALE_MS), Some([1; 4]));
         assert_eq!(busy.set(&shared, [5; 4], STALE_MS + 1), Some([6; 4]));

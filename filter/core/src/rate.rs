@@ -6,7 +6,8 @@
 //! balance may fall below zero, and the debt is worked off before the next write is admitted: over time a tenant gets its
 //! rate, in either form and however many writes it has under way at once. How balances are kept is `balances`'.
 //!
-//! Invariant: a charge is applied to the newest state or not at all, also when other workers charge at the same time.
+//! Invariant: a charge is applied to the newest state or not at all, also when other workers charge at the same time; but
+//! for the very first charges, which the host lets overwrite each other.
 
 mod balances;
 
@@ -19,7 +20,7 @@ pub trait SharedData {
     /// A value and its version; `None` where there is none.
     fn get(&self, key: &str) -> Option<(Vec<u8>, u32)>;
 
-    /// Replaces the value that has this version, or any where there is none. False if somebody else was first.
+    /// Replaces the value that has this version, and without a version whatever is there. False if somebody else was first.
     fn set(&self, key: &str, value: &[u8], version: Option<u32>) -> bool;
 }
 
@@ -36,8 +37,11 @@ pub struct Rate {
 const TRIES: usize = 64;
 /// The longest time for which a client is sent away, in seconds. It may find that there is debt left.
 const RETRY_AFTER_SECONDS_MAX: u64 = 60;
-/// The most debt that is kept, in seconds of the rate: more than writes at once can run up, and an end to it.
-const DEBT_SECONDS_MAX: u64 = 3600;
+/// The most debt that is kept, in seconds of the rate, which is a week: writes under way at once can run up a lot of it, and
+/// it is to have an end.
+const DEBT_SECONDS_MAX: u64 = 7 * 24 * 3600;
+/// The workers' clocks may be apart by less than this, in milliseconds.
+const CLOCK_SKEW_MS: u64 = 5_000;
 
 impl Rate {
     /// Whether a write of the tenant may come in, or else the seconds after which it may.
@@ -70,10 +74,12 @@ impl Rate {
         })
     }
 
-    /// The balance now. Who has none has the whole burst; time that runs backwards refills nothing.
+    /// The balance now. Who has none has the whole burst, and so has whose balance is of the future: the clock was set back
+    /// since, and how long that is ago nobody knows.
     fn refill(&self, state: Option<Balance>, now_ms: u64) -> Balance {
         let full = thousandths(self.burst);
-        let Some(Balance { thousandths, updated_ms }) = state else {
+        let is_past = |balance: &Balance| balance.updated_ms <= now_ms.saturating_add(CLOCK_SKEW_MS);
+        let Some(Balance { thousandths, updated_ms }) = state.filter(is_past) else {
             return Balance { thousandths: full, updated_ms: now_ms };
         };
         let elapsed_ms = now_ms.saturating_sub(updated_ms);

@@ -109,8 +109,8 @@ impl Write {
         effects.push(Effect::Count(Counter::Forward { success }));
         if let Some(charge) = &mut self.charge {
             let said = answer.contents.map(|said| said.samples.saturating_add(said.histograms));
-            charge.samples = charge.samples.or(said);
-            charge.is_stored |= answer.rest == Outcome::Stored;
+            charge.samples = charge.samples.max(said);
+            charge.is_stored |= answer.rest == Outcome::Stored || said.is_some();
         }
         let Some(tally) = &mut self.tally else {
             self.charge(effects);

@@ -2,12 +2,14 @@
 //! Templates, and what is put into them. What goes in was judged before; here it is quoted.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use ringside_proto::WRITE_PATHS;
 
 use super::edge::Edge;
 use super::limits::Limits;
+use crate::http;
 
 const BOOTSTRAP: &str = include_str!("templates/bootstrap.yaml");
 const VIRTUAL_HOST: &str = include_str!("templates/virtual_host.yaml");
@@ -50,6 +52,11 @@ const CLUSTERS_COMMENT: &str =
 
 /// What Envoy reads at once may take its buffer over the filter's own limit, which is to answer first.
 const BUFFER_SLACK_BYTES: u64 = 1 << 20;
+
+/// Connections to one sidecar, where further parts wait for one: so many Envoys can have them before its own bound.
+const CONNECTIONS_MAX: usize = http::CONNECTIONS_MAX / 16;
+/// After which Envoy ends an idle connection to a sidecar, which would end it itself before long.
+const IDLE_TIMEOUT: Duration = http::HEADER_TIMEOUT.saturating_sub(Duration::from_secs(10));
 
 /// How much longer a stream may be silent than the filter waits for a sidecar.
 const IDLE_SLACK_MS: u64 = 2_000;
@@ -208,7 +215,13 @@ impl Bootstrap {
             UpstreamKind::Ringside => RINGSIDE,
             UpstreamKind::ThanosReceive => THANOS_RECEIVE,
         };
-        let settings = [kind, FAILURES].concat();
+        let settings = fill(
+            &[kind, FAILURES].concat(),
+            &[
+                ("idle_timeout", &seconds(IDLE_TIMEOUT.as_millis() as u64)),
+                ("connections_max", &CONNECTIONS_MAX.to_string()),
+            ],
+        );
         let references = references(&settings);
         let cluster = |(number, upstream): (usize, &Upstream)| {
             let settings = if number == 0 { &settings } else { &references };

@@ -20,10 +20,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// Connections that one listener serves at once; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 1024;
-/// For a new connection's first byte, and for the headers of one request over HTTP/1.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections that one listener serves at once; more wait in the kernel's queue, where nobody learns of it. Each of the
+/// Envoys before it may have a sixteenth of them (see `hashring::bootstrap`).
+pub(crate) const CONNECTIONS_MAX: usize = 16 << 10;
+/// For a new connection's first byte, and over HTTP/1 for the headers of one request, the next one's among them: so much
+/// idle time ends a connection.
+pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A silent HTTP/2 peer is asked after the first, and given up after the second.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);

@@ -144,8 +144,13 @@ fn written_and_missing_are_what_was_sent() {
     assert_eq!(answer.contents, Some(Contents { samples: 12, histograms: 23, exemplars: 31 }));
     assert_eq!(answer.refused[1].missing, Missing { samples: 2, histograms: 0, exemplars: 1 });
 
-    // Without a list nothing is stored for certain, whatever the headers say.
-    let plain = Reply { written, ..reply(409, "text/plain", b"") };
-    let answer = Answer::read(Protocol::V2, &plain, |_| true);
-    assert_eq!((answer.rest, answer.contents), (Outcome::Conflict, None));
+    // Without a list no series is stored for certain, but something is.
+    let plain = |written| {
+        let answer =
+            Answer::read(Protocol::V2, &Reply { written, ..reply(409, "text/plain", b"") }, |_| true);
+        (answer.rest, answer.contents)
+    };
+    let contents = Contents { samples: 10, histograms: 20, exemplars: 30 };
+    assert_eq!(plain(written), (Outcome::Conflict, Some(contents)));
+    assert_eq!(plain([Some(b"0"); 3]), (Outcome::Conflict, None));
 }

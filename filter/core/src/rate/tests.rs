@@ -74,7 +74,8 @@ fn debt_and_waiting_are_bounded() {
         assert_eq!(RATE.admit(&shared, &tenant(), 0), Err(60));
     }
     assert_eq!(RATE.admit(&shared, &tenant(), 60_001), Err(60), "the debt outlasts the wait");
-    assert_eq!(RATE.admit(&shared, &tenant(), 3_600_001), Ok(()));
+    assert_eq!(RATE.admit(&shared, &tenant(), 6 * 24 * 3_600_000), Err(60));
+    assert_eq!(RATE.admit(&shared, &tenant(), 7 * 24 * 3_600_000 + 1), Ok(()));
 }
 
 #[test]
@@ -86,12 +87,23 @@ fn idle_time_saves_no_more_than_the_burst() {
 }
 
 #[test]
-fn time_that_runs_backwards_refills_nothing_and_takes_nothing() {
+fn workers_clocks_may_differ() {
     let shared = Shared::default();
     RATE.charge(&shared, &tenant(), 5000, 10_000);
-    assert_eq!(RATE.admit(&shared, &tenant(), 0), Err(1));
-    RATE.charge(&shared, &tenant(), 0, 0);
+    assert_eq!(RATE.admit(&shared, &tenant(), 5_000), Err(1));
+    RATE.charge(&shared, &tenant(), 0, 5_000);
+    assert_eq!(RATE.admit(&shared, &tenant(), 10_000), Err(1), "time that runs backwards refills nothing");
     assert_eq!(RATE.admit(&shared, &tenant(), 10_001), Ok(()), "counted from when it was updated");
+}
+
+#[test]
+fn a_clock_that_was_set_back_locks_nobody_out() {
+    let shared = Shared::default();
+    RATE.charge(&shared, &tenant(), 9000, 3_600_000);
+    assert_eq!(RATE.admit(&shared, &tenant(), 3_600_000), Err(5));
+    assert_eq!(RATE.admit(&shared, &tenant(), 0), Ok(()));
+    RATE.charge(&shared, &tenant(), 6000, 0);
+    assert_eq!(RATE.admit(&shared, &tenant(), 0), Err(2), "and goes on from there");
 }
 
 #[test]
@@ -166,12 +178,13 @@ fn a_tenant_gets_its_rate_whatever_the_number_of_workers() {
 fn many_large_writes_at_once_are_paid_for() {
     let shared = Shared::default();
     let rate = Rate { samples_per_second: 100, burst: 100 };
-    let (mut taken, hours) = (0, 3);
-    for now_ms in (0..hours * 3_600_000).step_by(1000) {
+    // Each time they run up a debt of more than five hours.
+    let (mut taken, hours) = (0, 100);
+    for now_ms in (0..hours * 3_600_000).step_by(10_000) {
         let admitted = (0..100).filter(|_| rate.admit(&shared, &tenant(), now_ms).is_ok()).count();
         for _ in 0..admitted {
-            rate.charge(&shared, &tenant(), 2000, now_ms);
-            taken += 2000;
+            rate.charge(&shared, &tenant(), 20_000, now_ms);
+            taken += 20_000;
         }
     }
     let share = taken as f64 / (hours * 3600 * rate.samples_per_second) as f64;

@@ -113,6 +113,19 @@ fn an_unchanged_write_is_charged_once_by_what_the_sidecars_say() {
     assert_eq!(host.statuses(), [400], "the same answer as from a split write");
 }
 
+/// So many series are refused that a sidecar does not list them: a tenant must not evade its rate by that.
+#[test]
+fn a_refusal_without_a_list_is_charged_for_what_is_stored() {
+    let mut host = Host::new(3);
+    host.on(Event::Body { request: REQUEST, admitted: limited(), body: body_of(&[1, 1]) });
+    for (part, (status, samples)) in (0..).zip([(503, "0"), (400, "9"), (400, "9")]) {
+        let written = [Some(samples.as_bytes()), Some(b"0"), Some(b"0")];
+        let call = Call { request: REQUEST, part };
+        host.on(Event::Answered { call, reply: Reply { written, ..status_only(status) } });
+    }
+    assert_eq!((host.statuses(), &host.charged[..]), (vec![400], &[9][..]));
+}
+
 #[test]
 fn a_charge_is_lost_where_something_is_stored_and_nobody_says_how_much() {
     for (statuses, lost) in [([200, 200, 200], 1), ([503, 503, 200], 0), ([400, 400, 503], 0)] {
