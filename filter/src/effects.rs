@@ -47,6 +47,7 @@ struct State {
 pub(crate) struct Pending {
     pub(crate) call: Call,
     pub(crate) asks_written: bool,
+    pub(crate) asks_series: bool,
 }
 
 impl Worker {
@@ -128,7 +129,8 @@ impl Worker {
         let mut effects = Vec::new();
         match token {
             Ok(token) => {
-                calls.insert(token, Pending { call: dispatch.call, asks_written: dispatch.asks_written });
+                let Dispatch { call, asks_written, asks_series, .. } = dispatch;
+                calls.insert(token, Pending { call, asks_written, asks_series });
             }
             // Of all that a call is made of, only the name of the cluster can be wrong.
             Err(Status::BadArgument) => fanouts.on(Event::NoCluster { dispatch }, &mut effects),

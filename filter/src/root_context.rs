@@ -9,7 +9,9 @@ use std::time::{Duration, SystemTime};
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel, MapType};
-use ringside_filter_core::{ANSWER_BYTES_MAX, Event, Fanouts, HEADERS_WRITTEN, Reply, TICK_MS, load};
+use ringside_filter_core::{
+    ANSWER_BYTES_MAX, Event, Fanouts, HEADER_SERIES, HEADERS_WRITTEN, Reply, TICK_MS, load,
+};
 
 use crate::effects::{Pending, TURN, Worker};
 use crate::http_context::Http;
@@ -29,7 +31,7 @@ pub(crate) fn create(id: u32) -> Box<dyn RootContext> {
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_bytes: usize, _trailers: usize) {
         let Some(worker) = &self.worker else { return };
-        let Some(Pending { call, asks_written }) = worker.take_call(token) else { return };
+        let Some(Pending { call, asks_written, asks_series }) = worker.take_call(token) else { return };
         // Without headers the stream was reset, and asking for one would trap.
         let header = |name| match headers {
             0 => None,
@@ -39,6 +41,7 @@ impl Context for Root {
         // Each header is a call of the host, so those that nothing depends on stay there.
         let content_type = if body_bytes > 0 { header("content-type") } else { None };
         let written = HEADERS_WRITTEN.map(|name| if asks_written { header(name) } else { None });
+        let series = if asks_series { header(HEADER_SERIES) } else { None };
         let body = match body_bytes.min(ANSWER_BYTES_MAX + 1) {
             0 => None,
             bytes => hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, bytes).ok().flatten(),
@@ -47,6 +50,7 @@ impl Context for Root {
             status,
             content_type: content_type.as_deref(),
             written: written.each_ref().map(Option::as_deref),
+            series: series.as_deref(),
             body: body.as_deref().unwrap_or_default(),
         };
         worker.on_root(Event::Answered { call, reply });

@@ -42,6 +42,9 @@ pub mod ringside {
 /// rate where it did not look inside, and tells no client.
 pub const HEADER_REFUSALS: &str = "x-ringside-refusals";
 
+/// Response header by which a sidecar that is asked so says how many series its part has.
+pub const HEADER_SERIES: &str = "x-ringside-series";
+
 /// Content type of an answer that carries a [`ringside::WriteRefused`].
 pub const CONTENT_TYPE_REFUSED: &str = "application/x-protobuf;proto=ringside.v1.WriteRefused";
 

@@ -43,7 +43,7 @@ async fn numbers_and_lines_tell_what_happened() -> Result<()> {
     }
     let body = wire::snappy(&request);
     for (tenant, reply, expected) in [
-        (UNCHANGED, Reply::new(200, ""), 200),
+        (UNCHANGED, Reply { series: Some(20), ..Reply::new(200, "") }, 200),
         (SPLIT, Reply::new(200, ""), 200),
         (SPLIT, Reply::new(409, "out of order"), 409),
         (UNCHANGED, Reply::new(503, "no"), 503),
@@ -120,7 +120,7 @@ async fn numbers_and_lines_tell_what_happened() -> Result<()> {
 /// The access log has a line for each request, in the order in which they ended.
 async fn expect_lines(folder: &std::path::Path) -> Result<()> {
     let expected = [
-        (json!(UNCHANGED), json!(null), "stored", 200),
+        (json!(UNCHANGED), json!("20"), "stored", 200),
         (json!(SPLIT), json!("20"), "stored", 200),
         (json!(SPLIT), json!("20"), "conflict", 409),
         (json!(UNCHANGED), json!(null), "unavailable", 503),

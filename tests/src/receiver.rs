@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::routing::{get, post};
 use futures::TryStreamExt;
+use ringside_proto::HEADER_SERIES;
 use ringside_proto::protocol::HEADERS_WRITTEN;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -49,6 +50,8 @@ pub struct Reply {
     pub delay: Duration,
     /// The samples that it says it has written, as a receiver of remote write 2.0 does; and no histogram, no exemplar.
     pub written: Option<u64>,
+    /// The series that it says it was sent, as a sidecar does.
+    pub series: Option<u64>,
 }
 
 #[derive(Default)]
@@ -69,7 +72,7 @@ impl Default for Reply {
 impl Reply {
     /// An answer at once.
     pub fn new(status: u16, message: &str) -> Self {
-        Self { status, message: message.to_owned(), delay: Duration::ZERO, written: None }
+        Self { status, message: message.to_owned(), delay: Duration::ZERO, written: None, series: None }
     }
 }
 
@@ -176,6 +179,9 @@ async fn receive(
         for (name, value) in HEADERS_WRITTEN.into_iter().zip([samples, 0, 0]) {
             response = response.header(name, value);
         }
+    }
+    if let Some(series) = reply.series {
+        response = response.header(HEADER_SERIES, series);
     }
     response.body(Body::from(reply.message)).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }

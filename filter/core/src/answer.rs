@@ -29,6 +29,8 @@ pub struct Reply<'a> {
     pub content_type: Option<&'a [u8]>,
     /// The values of [`protocol::HEADERS_WRITTEN`], where the part's dispatch asks for them.
     pub written: [Option<&'a [u8]>; 3],
+    /// The value of [`HEADER_SERIES`](ringside_proto::HEADER_SERIES), where the part's dispatch asks for it.
+    pub series: Option<&'a [u8]>,
     pub body: &'a [u8],
 }
 

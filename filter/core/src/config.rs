@@ -48,6 +48,8 @@ pub struct Config {
     /// Whether every body is looked into here whose tenant has a limit; default false. Sidecars say how much they were sent
     /// and judge what is in it, Thanos Receive ingestors do neither.
     pub looks_inside: bool,
+    /// Whether the sidecars are asked how many series an unchanged body has, which the access log then has; default false.
+    pub logs_series: bool,
     /// The limits of tenants for which neither metadata nor `tenant_limits` has any, default no limit.
     pub limits: Limits,
     /// The limits of single tenants, each as a whole in place of `limits`.
@@ -112,6 +114,8 @@ struct Raw {
     late_write_bytes_max: Option<u64>,
     #[serde(default)]
     looks_inside: bool,
+    #[serde(default)]
+    logs_series: bool,
     #[serde(default)]
     limits: RawLimits,
     #[serde(default)]
@@ -185,6 +189,7 @@ impl Config {
             in_flight_bytes_max: in_flight_bytes_max as usize,
             late_write_bytes_max: late_write_bytes_max as usize,
             looks_inside: raw.looks_inside,
+            logs_series: raw.logs_series,
             limits: raw.limits.try_into()?,
             tenant_limits,
             refusal: raw.refusal,

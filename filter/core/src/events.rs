@@ -88,6 +88,8 @@ pub struct Dispatch {
     /// Whether the answer's [`HEADERS_WRITTEN`](crate::HEADERS_WRITTEN) are wanted: for the client, or because nobody has
     /// counted yet what its tenant's rate is charged for.
     pub asks_written: bool,
+    /// Whether the answer's [`HEADER_SERIES`](crate::HEADER_SERIES) is wanted, for the access log.
+    pub asks_series: bool,
 }
 
 /// Something that happened once.

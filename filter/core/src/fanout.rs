@@ -161,6 +161,9 @@ impl Fanouts {
                 }
             }
             Event::Answered { call, reply } => {
+                if let Some(write) = self.writes.get_mut(&call.request) {
+                    write.hear_of_series(reply.series);
+                }
                 let read = |write: &Write| {
                     Answer::read(write.protocol(), &reply, |index| write.holds(call.part, index))
                 };
@@ -245,6 +248,7 @@ impl Fanouts {
         let left: Option<Rc<str>> =
             (plan.form == Form::Unchanged && !content.is_none()).then(|| content.to_string().into());
         let is_uncounted = admitted.limits.rate.is_some() && plan.samples.is_none();
+        let asks_series = self.config.logs_series && plan.series().is_none();
         let asks_written = admitted.protocol == Protocol::V2 || is_uncounted;
         let dispatch = |(part, planned): (u16, &crate::split::Part)| {
             let endpoint = ring.endpoints().get(planned.endpoint.get());
@@ -258,6 +262,7 @@ impl Fanouts {
                 expires_ms: self.now_ms + u64::from(self.config.write_timeout_ms),
                 limits: left.clone(),
                 asks_written,
+                asks_series,
             }
         };
         (0..).zip(&plan.parts).map(dispatch).collect()

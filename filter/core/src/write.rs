@@ -103,6 +103,12 @@ impl Write {
         self.tally.as_ref().is_none_or(|tally| tally.layout().holds(part, index))
     }
 
+    /// Takes a sidecar's word for how many series the request has, where nobody else has counted them.
+    pub(crate) fn hear_of_series(&mut self, said: Option<&[u8]>) {
+        let said = said.and_then(|said| std::str::from_utf8(said).ok()?.parse().ok());
+        self.series = self.series.or(said);
+    }
+
     /// Counts the answer to a part that has just ended.
     pub(crate) fn count(&mut self, request: RequestId, part: u16, answer: Answer, effects: &mut Vec<Effect>) {
         let success = answer.rest == Outcome::Stored && answer.refused.is_empty();

@@ -21,7 +21,7 @@ use ringside_proto::limits::{ContentLimits, HEADER_LIMITS};
 use ringside_proto::protocol::HEADERS_WRITTEN;
 use ringside_proto::remote_write_v2::Contents;
 use ringside_proto::ringside::{Reason, WriteRefused};
-use ringside_proto::{CONTENT_TYPE_REFUSED, HEADER_REFUSALS, Protocol, WRITE_PATHS};
+use ringside_proto::{CONTENT_TYPE_REFUSED, HEADER_REFUSALS, HEADER_SERIES, Protocol, WRITE_PATHS};
 use ringside_tsdb::Tsdb;
 use tokio_util::task::TaskTracker;
 
@@ -76,16 +76,20 @@ async fn handle(State(receive): State<Arc<Receive>>, request: Request) -> Respon
     let method = method_label(request.method());
     let list_wanted = request.headers().contains_key(HEADER_REFUSALS);
     let protocol = headers::protocol(request.headers());
-    let (mut response, written) = match receive.write(request).await {
+    let (mut response, series, written) = match receive.write(request).await {
         Ok((totals, outcome)) => {
-            let written = totals.contents.saturating_sub(outcome.missing);
-            (answer(protocol.as_ref().map_or(200, |p| p.success()), totals, outcome, list_wanted), written)
+            let (series, written) = (totals.series, totals.contents.saturating_sub(outcome.missing));
+            let success = protocol.as_ref().map_or(200, |p| p.success());
+            (answer(success, totals, outcome, list_wanted), Some(series), written)
         }
         Err(error) => {
             receive.log(&error);
-            (refuse(&error), Contents::default())
+            (refuse(&error), None, Contents::default())
         }
     };
+    if let (true, Some(series)) = (list_wanted, series) {
+        response.headers_mut().insert(HEADER_SERIES, HeaderValue::from(series));
+    }
     if list_wanted || matches!(protocol, Ok(Protocol::V2)) {
         let counts = [written.samples, written.histograms, written.exemplars];
         for (name, count) in HEADERS_WRITTEN.into_iter().zip(counts) {

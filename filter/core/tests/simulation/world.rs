@@ -434,5 +434,6 @@ pub(crate) fn with_reply<T>(
             .as_deref()
             .map_or([None; 3], |samples| [Some(samples.as_bytes()), Some(b"0"), Some(b"0")]),
         body: &answer.body,
+        ..Reply::default()
     })
 }

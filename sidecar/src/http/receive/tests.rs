@@ -2,6 +2,7 @@
 
 use prost::Message;
 use reqwest::{Client, RequestBuilder};
+use ringside_proto::HEADER_SERIES;
 use ringside_proto::prometheus::{Histogram, Label, Sample, TimeSeries, WriteRequest};
 use ringside_proto::prometheus_v2 as v2;
 use ringside_proto::ringside::Reason;
@@ -234,8 +235,10 @@ async fn what_is_written_is_counted() {
     let body = body(vec![series("c", &[(1, 1.0)])]);
     let response = send(server.post(body.clone())).await;
     assert_eq!((response.status().as_u16(), written(&response)), (200, [None, None, None]));
+    assert_eq!(response.headers().get(HEADER_SERIES), None);
     let response = send(server.post(body).header(HEADER_REFUSALS, "1")).await;
     assert_eq!((response.status().as_u16(), written(&response)), (200, counts([1, 0, 0])));
+    assert_eq!(response.headers()[HEADER_SERIES], "1");
     assert_eq!(server.samples("default-tenant"), 3);
 }
 

@@ -132,7 +132,7 @@ proptest! {
                     let call = Call { request: named(&round, call.request.0), part: call.part };
                     let content_type = is_list.then_some(ringside_proto::CONTENT_TYPE_REFUSED.as_bytes());
                     let written = [is_list.then_some(&b"3"[..]), None, None];
-                    let reply = Reply { status, content_type, written, body: &body };
+                    let reply = Reply { status, content_type, written, series: None, body: &body };
                     on(&mut fanouts, &mut seen, Event::Answered { call, reply });
                 }
                 Step::NotDispatched(call) => {

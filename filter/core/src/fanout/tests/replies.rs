@@ -114,7 +114,10 @@ impl Kind {
         };
         let written = written.map(|count| count.to_string());
         let written = written.each_ref().map(|count| Some(count.as_bytes()));
-        send(Event::Answered { call, reply: Reply { status: Some(status), content_type, written, body } });
+        send(Event::Answered {
+            call,
+            reply: Reply { status: Some(status), content_type, written, series: None, body },
+        });
     }
 }
 
