@@ -78,25 +78,13 @@ async fn limits_of_the_host_hold() -> Result<()> {
         Ok(())
     })
     .await?;
-    let now = clock::aligned(HOUR, MINUTE)?;
-    let body = |number| {
-        let mut request = Vec::new();
-        series("limits", number).iter().for_each(|labels| wire::series(&mut request, labels, &[(now, 1.0)]));
-        wire::snappy(&request)
-    };
     let client = |host: &str| stage.plain_client().with_header("host", host.as_bytes());
     let [limited, free] = ["team-a.metrics.example", "team-b.metrics.example"].map(client);
-    let expect = async |sender: &Sender, number, expected, words: &str| {
-        let (status, headers, message) = sender.exchange(body(number)).await?;
-        ensure!(status == expected && message.contains(words), "{number} series: {status} {message}");
-        ensure!(headers.contains_key("retry-after") == (status == 429), "{headers:?}");
-        Ok(())
-    };
-    expect(&limited, 10_001, 413, "more than 10000 series").await?;
-    expect(&limited, 10_000, 200, "").await?;
-    expect(&limited, 1, 429, "over the tenant's rate of 1 samples per second").await?;
-    expect(&free, 10_001, 200, "").await?;
-    expect(&free, 1, 200, "").await?;
+    expect_status(&limited, 10_001, 413, "more than 10000 series").await?;
+    expect_status(&limited, 10_000, 200, "").await?;
+    expect_status(&limited, 1, 429, "over the tenant's rate of 1 samples per second").await?;
+    expect_status(&free, 10_001, 200, "").await?;
+    expect_status(&free, 1, 200, "").await?;
     let metrics = stage.envoy.metrics().await?;
     for limit in ["series", "rate"] {
         let hit = metrics.sum("ringside_limited_total", &[&format!("limit=\"{limit}\"")]);
@@ -105,4 +93,47 @@ async fn limits_of_the_host_hold() -> Result<()> {
     stage.envoy.wait_idle().await?;
     stage.receivers.iter().for_each(|receiver| drop(receiver.take_parts()));
     stage.end().await
+}
+
+/// Limits are in the metadata of any place, and of several the first counts: what a filter before ours says, then the
+/// route, then the host.
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_the_route_and_of_a_filter_hold() -> Result<()> {
+    let of_a_filter = r#"
+http_filters:
+- name: envoy.filters.http.set_metadata
+  typed_config:
+    "@type": type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config
+    metadata: [{metadata_namespace: ringside, value: {limits: {series_per_request: 5}}}]
+"#;
+    for (further, most) in [("", 7), (of_a_filter, 5)] {
+        let stage = Stage::start_before(4, "virtual-hosts", |_, text| {
+            let (host, route) = ("{tenant: team-b}", "{tenant: team-b-test}");
+            ensure!(text.contains(host) && text.contains(route), "no such tenants in the edge");
+            *text = text.replace(host, "{tenant: team-b, limits: {series_per_request: 9}}");
+            *text = text.replace(route, "{tenant: team-b-test, limits: {series_per_request: 7}}");
+            text.push_str(further);
+            Ok(())
+        })
+        .await?;
+        let client = stage.plain_client().with_header("host", b"team-b.metrics.example");
+        let client = client.with_header("x-stage", b"test");
+        expect_status(&client, most, 200, "").await?;
+        expect_status(&client, most + 1, 413, &format!("more than {most} series")).await?;
+        stage.envoy.wait_idle().await?;
+        stage.receivers.iter().for_each(|receiver| drop(receiver.take_parts()));
+        stage.end().await?;
+    }
+    Ok(())
+}
+
+/// Writes so many series, and judges the answer.
+async fn expect_status(sender: &Sender, number: usize, expected: u16, words: &str) -> Result<()> {
+    let now = clock::aligned(HOUR, MINUTE)?;
+    let mut request = Vec::new();
+    series("limits", number).iter().for_each(|labels| wire::series(&mut request, labels, &[(now, 1.0)]));
+    let (status, headers, message) = sender.exchange(wire::snappy(&request)).await?;
+    ensure!(status == expected && message.contains(words), "{number} series: {status} {message}");
+    ensure!(headers.contains_key("retry-after") == (status == 429), "{headers:?}");
+    Ok(())
 }
