@@ -13,13 +13,12 @@ use std::rc::Rc;
 use ringside_hashring::Hashring;
 use ringside_proto::Protocol;
 
+use crate::account::Account;
 use crate::admission::{Admission, Admitted, admit, unwritten};
 use crate::answer::Answer;
-use crate::arriving::Arriving;
 use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::events::{Call, Counter, Dispatch, Effect, Event, RequestId};
-use crate::in_flight::InFlight;
 use crate::limits::Limit;
 use crate::quorum::Rule;
 use crate::rate::SharedData;
@@ -27,7 +26,7 @@ use crate::reply::Response;
 use crate::request::{Head, judge_length};
 use crate::split::{Form, Incoming, Plan, Splitter};
 use crate::tally::Tally;
-use crate::tenant::Lookup;
+use crate::tenant::{Lookup, TenantId};
 use crate::waiting::Waiting;
 use crate::write::{Charge, SentPart, Write};
 
@@ -50,8 +49,12 @@ pub struct Fanouts {
     deadlines: VecDeque<(u64, RequestId)>,
     /// The sum of the ticks.
     now_ms: u64,
-    arriving: Arriving,
-    in_flight: InFlight,
+    /// The bodies that are not whole: what the host holds of them. What is whole is counted on its way (see `backlog`), so
+    /// that slow clients take nothing from quick ones.
+    arriving: Account<()>,
+    /// The bodies without a verdict, whole or not, of tenants that have a limit on them. What a slow sidecar keeps of a
+    /// write that has its verdict is no tenant's fault.
+    unanswered: Account<TenantId>,
     backlog: Backlog,
     waiting: Waiting,
     draining: bool,
@@ -59,16 +62,15 @@ pub struct Fanouts {
 
 impl Fanouts {
     pub fn new(config: Config) -> Self {
-        let (arriving, backlog) =
-            (Arriving::new(config.in_flight_bytes_max), Backlog::new(config.late_write_bytes_max));
+        let backlog = Backlog::new(config.late_write_bytes_max);
         Self {
             config,
             splitter: Splitter::default(),
             writes: BTreeMap::new(),
             deadlines: VecDeque::new(),
             now_ms: 0,
-            arriving,
-            in_flight: InFlight::default(),
+            arriving: Account::default(),
+            unanswered: Account::default(),
             backlog,
             waiting: Waiting::default(),
             draining: false,
@@ -86,7 +88,7 @@ impl Fanouts {
 
     /// How much is there of bodies that are not whole, in bytes.
     pub fn arriving_bytes(&self) -> usize {
-        self.arriving.bytes()
+        self.arriving.bytes(&())
     }
 
     /// How much is under way to all sidecars, in bytes.
@@ -102,7 +104,7 @@ impl Fanouts {
     /// Whether nothing is kept of any write: none is under way, and no client's time is watched.
     pub fn is_empty(&self) -> bool {
         let is_idle = self.writes.is_empty() && self.deadlines.is_empty() && self.arriving.is_empty();
-        is_idle && self.in_flight.is_empty() && self.backlog.is_empty() && self.waiting.is_empty()
+        is_idle && self.unanswered.is_empty() && self.backlog.is_empty() && self.waiting.is_empty()
     }
 
     /// Judges a request from its headers, and finds out its tenant and the limits of that.
@@ -125,7 +127,7 @@ impl Fanouts {
     /// Takes note of how much has arrived of a body that is not whole, until it is or its client is gone. Too much of all
     /// bodies together, or of the tenant's, is refused.
     pub fn arrived(&mut self, request: RequestId, admitted: &Admitted, bytes: usize) -> Option<Response> {
-        let refusal = if self.arriving.note(request, bytes) {
+        let refusal = if self.arriving.note(request, &(), bytes, self.config.in_flight_bytes_max) {
             self.note(request, admitted, bytes).err()?
         } else {
             Response::over_limit(503, Limit::InFlight, TOO_MANY_BYTES)
@@ -136,7 +138,8 @@ impl Fanouts {
     /// Takes note of how much of a tenant's body is there. An error is the answer where that is more than it may have.
     fn note(&mut self, request: RequestId, admitted: &Admitted, bytes: usize) -> Result<(), Response> {
         let Some(bytes_max) = admitted.limits.in_flight_bytes else { return Ok(()) };
-        if self.in_flight.note(request, &admitted.tenant, bytes, bytes_max) {
+        let at_most = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        if self.unanswered.note(request, &admitted.tenant, bytes, at_most) {
             return Ok(());
         }
         let message = format!("the tenant has more than {bytes_max} bytes in flight");
@@ -149,7 +152,7 @@ impl Fanouts {
             Event::Body { request, admitted, body } => {
                 self.arriving.end(request);
                 if let Err(response) = self.start(request, &admitted, body, effects) {
-                    self.in_flight.end(request);
+                    self.unanswered.end(request);
                     let response = unwritten(admitted.protocol, response);
                     effects.push(Effect::Respond { request, response, series: None });
                 }
@@ -172,7 +175,7 @@ impl Fanouts {
             Event::ClientGone { request } => {
                 self.arriving.end(request);
                 let Some(write) = self.writes.get_mut(&request) else {
-                    self.in_flight.end(request);
+                    self.unanswered.end(request);
                     return;
                 };
                 if write.leave() {
@@ -279,7 +282,7 @@ impl Fanouts {
         if dispatches.is_empty() {
             // No series is left to be sent.
             write.decide(request, effects);
-            self.in_flight.end(request);
+            self.unanswered.end(request);
             return;
         }
         let mut held_back = Vec::new();
@@ -316,7 +319,7 @@ impl Fanouts {
         write.count(call.request, call.part, answer, effects);
         if write.has_verdict() {
             write.owe(&mut self.backlog);
-            self.in_flight.end(call.request);
+            self.unanswered.end(call.request);
         }
         if write.is_over() {
             if write.is_uncharged() {
@@ -335,7 +338,7 @@ impl Fanouts {
                 let message = format!("no answer within {} ms", self.config.write_timeout_ms);
                 write.expire(request, &message, effects);
                 write.owe(&mut self.backlog);
-                self.in_flight.end(request);
+                self.unanswered.end(request);
             }
         }
         for call in self.waiting.expired(self.now_ms) {

@@ -10,14 +10,13 @@
 
 #![cfg_attr(not(test), deny(clippy::expect_used, clippy::indexing_slicing))]
 
+mod account;
 pub mod admission;
 pub mod answer;
-mod arriving;
 pub mod backlog;
 pub mod config;
 pub mod events;
 pub mod fanout;
-mod in_flight;
 pub mod layout;
 pub mod levels;
 pub mod limits;

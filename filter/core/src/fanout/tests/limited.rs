@@ -210,5 +210,5 @@ fn what_one_tenant_has_in_flight_is_bounded_until_its_verdict() {
     for (request, part) in [(a, 2), (c, 0), (c, 1), (c, 2)] {
         on(&mut fanouts, end(request, part));
     }
-    assert!(fanouts.in_flight.is_empty());
+    assert!(fanouts.unanswered.is_empty());
 }

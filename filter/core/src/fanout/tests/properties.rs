@@ -172,6 +172,6 @@ proptest! {
         }
         prop_assert_eq!(sent.len(), ended, "each part ends once");
         prop_assert_eq!(fanouts.writes(), 0);
-        prop_assert!(fanouts.backlog.is_empty() && fanouts.arriving.is_empty() && fanouts.in_flight.is_empty());
+        prop_assert!(fanouts.backlog.is_empty() && fanouts.arriving.is_empty() && fanouts.unanswered.is_empty());
     }
 }
