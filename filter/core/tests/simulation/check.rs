@@ -172,9 +172,10 @@ fn replay(fanouts: &mut Fanouts, request: &Request, order: &[usize]) -> Verdict 
 }
 
 /// What the whole of all worlds has to show, or they test little.
-pub(crate) const EVENTS: [&str; 16] = [
+pub(crate) const EVENTS: [&str; 17] = [
     "charge",
     "too much in flight",
+    "half a body",
     "status 200",
     "status 204",
     "status 400",

@@ -262,6 +262,17 @@ impl World {
             let patience = self.random.within(1, WRITE_TIMEOUT_MS);
             self.after(patience, Happening::Leave(request));
         }
+        if self.random.percent(30) {
+            let bytes = self.random.within(1, body.len() as u64) as usize;
+            if let Some(refusal) = self.filters[filter].fanouts.arrived(request, &admitted, bytes) {
+                self.on(filter, Event::ClientGone { request });
+                return self.respond(request, &refusal);
+            }
+            if self.random.percent(self.trouble / 3) {
+                self.witness.saw("half a body");
+                return self.leave(request);
+            }
+        }
         self.on(filter, Event::Body { request, admitted, body });
     }
 
