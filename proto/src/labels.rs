@@ -22,6 +22,12 @@ pub struct Label<'a> {
 }
 
 impl<'a> Label<'a> {
+    /// How many bytes name and value have.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.name.len() + self.value.len()
+    }
+
     /// Reads the body of a label field. As protobuf has it, the last of a repeated field counts.
     #[inline]
     pub(crate) fn parse(mut cursor: Cursor<'a>) -> Result<Self, WireError> {

@@ -15,6 +15,7 @@ pub mod protocol;
 pub mod remote_write;
 pub mod remote_write_v2;
 pub mod settings;
+pub mod snappy;
 pub mod tenant;
 mod wire;
 

@@ -7,11 +7,13 @@
 //! nothing allocated but the table, which takes four bytes for each symbol.
 
 mod check;
+mod expansion;
 mod refs;
 mod survey;
 mod symbols;
 
 pub use check::SeriesError;
+pub use expansion::{EXPANDED_BYTES_MAX, Expansion, LABEL_BYTES_MAX};
 pub use refs::{LabelIter, RefIter};
 pub use survey::Survey;
 pub use symbols::{RequestError, SymbolTable, Symbols};

@@ -12,6 +12,7 @@ use ringside_proto::WireError;
 use ringside_proto::protocol::ContentTypeError;
 use ringside_proto::remote_write_v2::RequestError;
 use ringside_proto::ringside::Reason;
+use ringside_proto::snappy::SnappyError;
 use ringside_proto::tenant::TenantError;
 
 use crate::limits::RequestLimit;
@@ -55,16 +56,12 @@ pub(crate) enum WriteError {
     BodyTooLarge { bytes: u64, limit_bytes: usize },
     #[error("tenant {tenant} is limited: the request has {got} {limit}, more than {max}")]
     RequestLimit { tenant: TenantId, limit: RequestLimit, got: u64, max: u64 },
-    #[error("the body declares {declared_bytes} decompressed bytes, more than {limit_bytes}")]
-    DecodedTooLarge { declared_bytes: u64, limit_bytes: usize },
     #[error("the body ended early: {0}")]
     Body(String),
     #[error("the body did not arrive within {seconds} s")]
     BodyTimeout { seconds: u64 },
-    #[error("the body is empty; a remote write body is a snappy block")]
-    Empty,
-    #[error("the body is not a snappy block: {0}")]
-    Snappy(String),
+    #[error(transparent)]
+    Snappy(#[from] SnappyError),
     #[error("the body is not a remote write request of the version that its content type says: {0}")]
     Protobuf(#[from] WireError),
     #[error("the body is not a remote write 2.0 request: {0}")]
@@ -95,13 +92,13 @@ impl WriteError {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentType(_) | Self::ContentEncoding { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::BodyTooLarge { .. } | Self::DecodedTooLarge { .. } | Self::RequestLimit { .. } => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
+            Self::BodyTooLarge { .. }
+            | Self::Snappy(SnappyError::TooLarge { .. })
+            | Self::RequestLimit { .. }
+            | Self::Request(RequestError::Expanded) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Tenant { .. }
             | Self::TenantHeader { .. }
             | Self::Body(_)
-            | Self::Empty
             | Self::Snappy(_)
             | Self::Protobuf(_)
             | Self::Request(_) => StatusCode::BAD_REQUEST,

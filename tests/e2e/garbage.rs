@@ -15,7 +15,7 @@ use ringside_e2e::generator::{Answer, Generator, Load, Sender, series};
 use ringside_e2e::process::Process;
 use ringside_e2e::scratch::Scratch;
 use ringside_e2e::sidecar::{Setup, Sidecar};
-use ringside_e2e::{wait, wire};
+use ringside_e2e::{wait, wire, wire_v2};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -218,6 +218,10 @@ fn garbage(url: &str) -> Result<Vec<Garbage>> {
     for (name, request) in not_series(now) {
         add(name, &sender, Method::POST, wire::snappy(&request), Some(400));
     }
+    let v2 = sender.clone().with_header("content-type", wire_v2::CONTENT_TYPE.as_bytes());
+    for (name, request, code) in not_series_of_2_0(now) {
+        add(name, &v2, Method::POST, wire::snappy(&request), Some(code));
+    }
     let mut future = Vec::new();
     wire::series(&mut future, &series("future", 1)[0], &[(now + 30 * 24 * HOUR, 1.0)]);
     add("a sample of next month".to_owned(), &sender, Method::POST, wire::snappy(&future), None);
@@ -343,6 +347,25 @@ fn not_series(now: i64) -> Vec<(String, Vec<u8>)> {
     wire::series(&mut good_and_bad, &Labels::new(), &[(now, 1.0)]);
     all.push(("a series of nothing".to_owned(), good_and_bad));
     all
+}
+
+/// Requests of 2.0 whose references stand for very much more than they are: none of them may cost what it asks for.
+fn not_series_of_2_0(now: i64) -> Vec<(String, Vec<u8>, u16)> {
+    let with = |symbol_bytes: usize, series: usize, references: &[u8]| {
+        let mut request = wire_v2::Request::default();
+        request.symbol("__name__");
+        request.symbol(&"x".repeat(symbol_bytes));
+        let data = wire_v2::Data { samples: vec![(now, 1.0)], ..wire_v2::Data::default() };
+        for _ in 0..series {
+            request.series_of(references, &data);
+        }
+        request.encode()
+    };
+    vec![
+        ("2 million labels of 2 MiB".to_owned(), with(2 << 20, 1, &[2; 4 << 20]), 400),
+        ("a symbol of 2 MiB in each of 20000 series".to_owned(), with(2 << 20, 20_000, &[1, 2]), 400),
+        ("a symbol of 900 KiB in each of 20000 series".to_owned(), with(900 << 10, 20_000, &[1, 2]), 413),
+    ]
 }
 
 /// One series with a label and then very many without a name or a value, two bytes each.

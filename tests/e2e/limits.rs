@@ -14,7 +14,7 @@ use ringside_e2e::receiver::{Receiver, Reply};
 use ringside_e2e::scratch::Scratch;
 use ringside_e2e::sidecar::{Setup, Sidecar};
 use ringside_e2e::wire_v2::{Data, Request};
-use ringside_e2e::{wait, wire};
+use ringside_e2e::{wait, wire, wire_v2};
 use serde_json::json;
 
 const RATE: f64 = 4_000.0;
@@ -191,7 +191,7 @@ async fn the_answer_is_the_same_in_either_form() -> Result<()> {
         for Case { tenant, body, is_v2, status, words } in cases(now)? {
             let mut sender = Sender::new(&envoy.write_url(), Some(tenant));
             if is_v2 {
-                let v2 = b"application/x-protobuf;proto=io.prometheus.write.v2.Request";
+                let v2 = wire_v2::CONTENT_TYPE.as_bytes();
                 sender = sender.with_header("content-type", v2);
             }
             let (found, headers, message) = sender.exchange(body).await?;

@@ -14,7 +14,7 @@ use ringside_e2e::wire::{self, Counts, Histogram};
 use ringside_e2e::wire_v2::{Data, Pairs, Request};
 
 const TENANT: &str = "team-v2";
-const V2: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+const V2: &str = ringside_e2e::wire_v2::CONTENT_TYPE;
 const WRITTEN: [&str; 3] = [
     "x-prometheus-remote-write-samples-written",
     "x-prometheus-remote-write-histograms-written",

@@ -15,7 +15,7 @@ use ringside_e2e::generator::{Answer, Sender};
 use ringside_e2e::receiver::{Receiver, Reply};
 use ringside_e2e::scratch::Scratch;
 use ringside_e2e::wire_v2::{Data, Request};
-use ringside_e2e::{wait, wire};
+use ringside_e2e::{wait, wire, wire_v2};
 use ringside_proto::protocol::HEADERS_WRITTEN;
 use serde_json::json;
 
@@ -199,7 +199,7 @@ async fn a_receiver_of_1_0_stores_nothing_of_2_0() -> Result<()> {
     let labels = [("__name__".to_owned(), "thanos".to_owned())];
     request.series(&labels, &Data { samples, ..Data::default() });
     let sender = Sender::new(&envoy.write_url(), Some(TENANT))
-        .with_header("content-type", b"application/x-protobuf;proto=io.prometheus.write.v2.Request");
+        .with_header("content-type", wire_v2::CONTENT_TYPE.as_bytes());
 
     let (old, new) = (Reply::new(200, ""), Reply { written: Some(2), ..Reply::new(204, "") });
     let (conflict, away) = (Reply { written: Some(1), ..Reply::new(409, "duplicate") }, Reply::new(503, ""));

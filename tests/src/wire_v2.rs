@@ -2,6 +2,9 @@
 
 use crate::wire::{self, Histogram, bytes_field, varint};
 
+/// The content type of such a request.
+pub const CONTENT_TYPE: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+
 /// A request that is being made.
 #[derive(Clone, Debug)]
 pub struct Request {

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 
 use ringside_proto::Protocol;
 use ringside_proto::protocol::HEADERS_WRITTEN;
-use ringside_proto::remote_write_v2::Contents;
+use ringside_proto::remote_write_v2::{Contents, RequestError};
+use ringside_proto::snappy::SnappyError;
 
 use crate::answer::{outcome_of, reason_words};
 use crate::limits::Limit;
@@ -76,13 +77,13 @@ impl Response {
     pub fn unusable_body(error: &BodyError) -> Self {
         let message = error.to_string();
         match error {
-            BodyError::TooLarge { .. } | BodyError::PartsTooLarge { .. } => {
+            BodyError::Snappy(SnappyError::TooLarge { .. })
+            | BodyError::PartsTooLarge { .. }
+            | BodyError::Malformed(RequestError::Expanded) => {
                 Self::over_limit(413, Limit::BodyBytes, message)
             }
             BodyError::TooManySeries { .. } => Self::over_limit(413, Limit::Series, message),
-            BodyError::Empty | BodyError::NotSnappy { .. } | BodyError::Malformed(_) => {
-                Self::refusal(400, message)
-            }
+            BodyError::Snappy(_) | BodyError::Malformed(_) => Self::refusal(400, message),
         }
     }
 

@@ -4,6 +4,7 @@
 //! are chosen elsewhere (`tenant`), bodies are read elsewhere (`split`).
 
 use ringside_proto::remote_write_v2::Contents;
+use ringside_proto::snappy::SnappyError;
 use ringside_proto::{Protocol, WRITE_PATHS};
 
 use crate::limits::Limit;
@@ -65,7 +66,7 @@ pub fn judge_length(bytes: usize, body_bytes_max: usize) -> Option<Response> {
 
 /// The answer to a write without a body.
 pub fn empty_body() -> Response {
-    Response::refusal(400, "the body is empty: a snappy block with a remote-write request is needed")
+    Response::refusal(400, SnappyError::Empty.to_string())
 }
 
 /// The length that a body declares, or why the request is refused.

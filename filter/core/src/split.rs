@@ -16,7 +16,8 @@ use std::rc::Rc;
 
 use ringside_hashring::{EndpointIndex, Hashring, SeriesHasher};
 use ringside_proto::limits::ContentLimits;
-use ringside_proto::remote_write_v2::{Contents, RequestError, SymbolTable};
+use ringside_proto::remote_write_v2::{Contents, Expansion, RequestError, SymbolTable};
+use ringside_proto::snappy::{SnappyError, declared_bytes};
 use ringside_proto::{Parts, Protocol, WireError, remote_write, remote_write_v2};
 
 use self::groups::{Group, Groups};
@@ -35,8 +36,6 @@ mod packer;
 mod placements;
 mod wanted;
 
-/// No snappy element stands for more bytes than this per byte of itself: three bytes copy 64.
-const EXPANSION_MAX: usize = 22;
 /// The series of a replica set are compressed once for all its sidecars where a set has so many bytes on the average;
 /// smaller pieces would compress too badly.
 const PIECE_BYTES_MIN: usize = 4 << 10;
@@ -53,16 +52,12 @@ const ONE_SAMPLE: Contents = Contents { samples: 1, histograms: 0, exemplars: 0 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
-    #[error("the body is empty: a snappy block with a remote-write request is needed")]
-    Empty,
-    #[error("the body declares {declared} bytes decompressed, more than {max}")]
-    TooLarge { declared: usize, max: usize },
+    #[error(transparent)]
+    Snappy(#[from] SnappyError),
     #[error("the body has more than {max} series")]
     TooManySeries { max: usize },
     #[error("the parts for its sidecars have more than {max} bytes together; send fewer series at once")]
     PartsTooLarge { max: usize },
-    #[error("the body is not a snappy block: {reason}")]
-    NotSnappy { reason: String },
     #[error("the body is not a remote-write request: {0}")]
     Malformed(#[from] RequestError),
 }
@@ -159,7 +154,7 @@ impl Splitter {
         incoming: &Incoming<'_>,
         body: Vec<u8>,
     ) -> Result<Plan, BodyError> {
-        let declared = declared_len(&body, incoming.decoded_bytes_max)?;
+        let declared = declared_bytes(&body, incoming.decoded_bytes_max)?;
         let is_judged = incoming.looks_inside && !incoming.limits.is_none();
         let is_unchanged = ring.endpoints().len() == ring.replication_factor() && !is_judged;
         if is_unchanged && !(incoming.counts_samples && incoming.looks_inside) {
@@ -189,10 +184,8 @@ impl Splitter {
         if self.decoded.len() < declared {
             self.decoded.resize(declared, 0);
         }
-        match snap::raw::Decoder::new().decompress(body, &mut self.decoded) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(BodyError::NotSnappy { reason: error.to_string() }),
-        }
+        let decompressed = snap::raw::Decoder::new().decompress(body, &mut self.decoded);
+        decompressed.map(drop).map_err(|error| SnappyError::from(error).into())
     }
 
     /// Counts the samples and histograms of a body.
@@ -266,6 +259,7 @@ impl Splitter {
         let decoded = self.decoded.get(..declared).unwrap_or_default();
         let symbols = self.symbols.read(decoded)?;
         self.wanted.start(symbols.len());
+        let mut expansion = Expansion::default();
         let judge = Judge::new(&incoming.limits);
         let mut hasher = SeriesHasher::new(incoming.tenant);
         let mut unsorted = Vec::new();
@@ -277,7 +271,8 @@ impl Splitter {
             let group = if judge.refuses(labels, self.spans.len(), &mut self.refused) {
                 Span::NOWHERE
             } else {
-                let hash = hash_v2(&mut hasher, &series, symbols, &mut unsorted)?;
+                let (hash, label_bytes) = hash_v2(&mut hasher, &series, symbols, &mut unsorted)?;
+                expansion.add(label_bytes)?;
                 let group = self.groups.place(ring.replica_set(hash));
                 self.groups.count(group, self.wanted.note(&series, group)?)
             };
@@ -356,25 +351,6 @@ impl Splitter {
             self.symbols = SymbolTable::default();
         }
     }
-}
-
-/// Reads the length that a snappy block declares and judges it.
-fn declared_len(body: &[u8], decoded_bytes_max: usize) -> Result<usize, BodyError> {
-    if body.is_empty() {
-        return Err(BodyError::Empty);
-    }
-    let declared = match snap::raw::decompress_len(body) {
-        Ok(declared) => declared,
-        Err(error) => return Err(BodyError::NotSnappy { reason: error.to_string() }),
-    };
-    if declared > decoded_bytes_max {
-        return Err(BodyError::TooLarge { declared, max: decoded_bytes_max });
-    }
-    if declared > body.len().saturating_mul(EXPANSION_MAX) {
-        let reason = format!("its {} bytes cannot stand for the {declared} that it declares", body.len());
-        return Err(BodyError::NotSnappy { reason });
-    }
-    Ok(declared)
 }
 
 fn unchanged(ring: &Hashring, body: Vec<u8>, samples: Option<u64>) -> Plan {

@@ -2,7 +2,7 @@
 //!
 //! It owns neither the rules for label names nor those for the order of samples, which are the storage's.
 
-use super::{Contents, Symbols, TimeSeries};
+use super::{Contents, LABEL_BYTES_MAX, Symbols, TimeSeries};
 use crate::wire::WireError;
 
 /// Why a series is unusable. All but [`Wire`](Self::Wire) leave the other series of the request as they are.
@@ -23,6 +23,9 @@ pub enum SeriesError {
         /// How many symbols there are.
         symbols: usize,
     },
+    /// Labels that are too long together.
+    #[error("the labels have more than {LABEL_BYTES_MAX} bytes")]
+    LabelBytes,
     /// Samples of two kinds.
     #[error("the series has both samples and histograms")]
     TwoKinds,
@@ -32,8 +35,8 @@ pub enum SeriesError {
 }
 
 impl TimeSeries<'_> {
-    /// Reads the whole series. After a success none of its iterators fails on it. A fault of the framing goes before
-    /// any other.
+    /// Reads the whole series. After a success none of its iterators fails on it, but for labels that are too long. A
+    /// fault of the framing goes before any other.
     ///
     /// # Errors
     /// What is wrong with it.

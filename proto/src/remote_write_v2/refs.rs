@@ -3,7 +3,7 @@
 
 use std::iter::FusedIterator;
 
-use super::{SeriesError, Symbols};
+use super::{LABEL_BYTES_MAX, SeriesError, Symbols};
 use crate::labels::Label;
 use crate::wire::{Cursor, WireError, len_tag, varint_tag};
 
@@ -31,7 +31,7 @@ impl<'a> RefIter<'a> {
     /// Looks the references up, two by two.
     #[inline]
     pub fn labels<'t>(self, symbols: Symbols<'t, 'a>) -> LabelIter<'t, 'a> {
-        LabelIter { refs: self, symbols }
+        LabelIter { refs: self, symbols, left: LABEL_BYTES_MAX }
     }
 
     #[inline]
@@ -86,11 +86,14 @@ pub(super) fn skip_beside_refs<'a>(
     if tag == SINGLE { cursor.varint().map(drop) } else { cursor.skip_among_len(at, tag, known | REFS) }
 }
 
-/// Iterates over labels by their references. It ends after the first error.
+/// Iterates over labels by their references. It ends after the first error, which may be that they are too long
+/// together.
 #[derive(Debug, Clone)]
 pub struct LabelIter<'t, 'a> {
     refs: RefIter<'a>,
     symbols: Symbols<'t, 'a>,
+    /// How many bytes the labels to come may have.
+    left: usize,
 }
 
 impl<'a> LabelIter<'_, 'a> {
@@ -98,7 +101,9 @@ impl<'a> LabelIter<'_, 'a> {
     fn advance(&mut self) -> Result<Option<Label<'a>>, SeriesError> {
         let Some(name) = self.refs.advance()? else { return Ok(None) };
         let Some(value) = self.refs.advance()? else { return Err(SeriesError::OddRefs) };
-        Ok(Some(Label { name: self.symbol(name)?, value: self.symbol(value)? }))
+        let label = Label { name: self.symbol(name)?, value: self.symbol(value)? };
+        self.left = self.left.checked_sub(label.bytes()).ok_or(SeriesError::LabelBytes)?;
+        Ok(Some(label))
     }
 
     #[inline]

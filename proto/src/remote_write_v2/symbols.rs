@@ -2,7 +2,7 @@
 //!
 //! It owns the rule that symbol 0 is empty. Whether symbols are valid UTF-8 is for the reader to judge.
 
-use super::{REQUEST_KNOWN, SYMBOLS};
+use super::{EXPANDED_BYTES_MAX, REQUEST_KNOWN, SYMBOLS};
 use crate::wire::{Cursor, WireError};
 
 /// Why a request is unusable as a whole.
@@ -18,6 +18,11 @@ pub enum RequestError {
         /// Its length in bytes.
         bytes: usize,
     },
+    /// Its series refer to too much text.
+    #[error(
+        "the labels of its series stand for more than {EXPANDED_BYTES_MAX} bytes; send fewer series at once"
+    )]
+    Expanded,
 }
 
 /// Finds the symbols of one request after the other, with one allocation for all.

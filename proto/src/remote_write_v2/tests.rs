@@ -176,6 +176,24 @@ fn errors_say_where() {
 }
 
 #[test]
+fn labels_end_where_they_are_too_long_together() {
+    let symbols = vec![String::new(), "x".repeat(LABEL_BYTES_MAX), "y".to_owned()];
+    let series = |labels_refs| v2::TimeSeries { labels_refs, ..Default::default() };
+    let body = encode(symbols, vec![series(vec![0, 1]), series(vec![2, 2, 2, 1, 2, 2])]);
+    let mut table = SymbolTable::default();
+    let symbols = table.read(&body).unwrap();
+    let walked: Vec<_> = time_series(&body).map(Result::unwrap).collect();
+    assert!(walked[0].labels(symbols).all(|label| label.is_ok()));
+    assert_eq!(walked[0].label_bytes(symbols), LABEL_BYTES_MAX);
+    let labels: Vec<_> = walked[1].labels(symbols).map(|label| label.map(|label| label.bytes())).collect();
+    assert_eq!(labels, [Ok(2), Err(SeriesError::LabelBytes)]);
+    assert_eq!(walked[1].label_bytes(symbols), 2);
+    let mut expansion = Expansion::default();
+    assert_eq!(expansion.add(EXPANDED_BYTES_MAX), Ok(()));
+    assert_eq!(expansion.add(1), Err(RequestError::Expanded));
+}
+
+#[test]
 fn a_survey_finds_every_reference() {
     let mut series = series();
     series.metadata = Some(v2::Metadata { r#type: 1, help_ref: 2, unit_ref: 5 });

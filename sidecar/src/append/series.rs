@@ -16,6 +16,10 @@ pub(super) const SAMPLE: Contents = Contents { samples: 1, histograms: 0, exempl
 const HISTOGRAM: Contents = Contents { samples: 0, histograms: 1, exemplars: 0 };
 const EXEMPLAR: Contents = Contents { samples: 0, histograms: 0, exemplars: 1 };
 
+/// The longest message that is decoded, in bytes, and the most labels: an exemplar's may have 128 characters together.
+const EXEMPLAR_BYTES_MAX: usize = 16 << 10;
+const EXEMPLAR_LABELS_MAX: usize = 128;
+
 /// An exemplar off the wire.
 pub(super) struct Exemplar<'e> {
     t_ms: i64,
@@ -34,7 +38,7 @@ pub(super) trait Series<'b> {
     /// Encoded messages, which the check has not looked into.
     fn histograms(&self) -> FieldIter<'b>;
 
-    /// Calls `take` with each exemplar, or `None` for one that is malformed.
+    /// Calls `take` with each exemplar, or `None` for one that is malformed or far too long.
     fn exemplars(&self, take: impl FnMut(Option<Exemplar<'_>>)) -> Result<(), WireError>;
 
     /// Hands over what the metric is about, where the series says so.
@@ -62,7 +66,10 @@ impl<'b> Series<'b> for V1<'_, 'b> {
 
     fn exemplars(&self, mut take: impl FnMut(Option<Exemplar<'_>>)) -> Result<(), WireError> {
         for message in self.0.exemplars() {
-            let Ok(exemplar) = prometheus::Exemplar::decode(message?) else {
+            let message = message?;
+            let decoded =
+                (message.len() <= EXEMPLAR_BYTES_MAX).then(|| prometheus::Exemplar::decode(message));
+            let Some(Ok(exemplar)) = decoded else {
                 take(None);
                 continue;
             };
@@ -99,10 +106,11 @@ impl<'b> Series<'b> for V2<'_, 'b> {
         for exemplar in self.series.exemplars() {
             let exemplar = exemplar?;
             let (t_ms, value) = (exemplar.timestamp, exemplar.value);
-            let labels = exemplar.label_refs().labels(self.symbols);
-            let labels: Result<_, _> =
+            let labels = exemplar.label_refs().labels(self.symbols).take(EXEMPLAR_LABELS_MAX + 1);
+            let labels: Result<Vec<_>, _> =
                 labels.map(|label| label.map(|label| (label.name, label.value))).collect();
-            take(labels.ok().map(|labels| Exemplar { t_ms, value, labels }));
+            let labels = labels.ok().filter(|labels| labels.len() <= EXEMPLAR_LABELS_MAX);
+            take(labels.map(|labels| Exemplar { t_ms, value, labels }));
         }
         Ok(())
     }
@@ -215,7 +223,7 @@ impl<'k> Writer<'_, '_, 'k> {
 
     fn exemplar(&mut self, index: u32, labels: &[u8], series: SeriesRef, exemplar: Option<Exemplar<'_>>) {
         let Some(exemplar) = exemplar else {
-            let message = || format!("malformed exemplar in {}", display_series(labels));
+            let message = || format!("malformed or overlong exemplar in {}", display_series(labels));
             return self.outcome.refuse(index, Reason::Invalid, EXEMPLAR, message);
         };
         let Exemplar { t_ms, value, labels: own } = exemplar;

@@ -4,7 +4,9 @@ use prost::Message;
 use ringside_proto::prometheus::{
     Exemplar, Histogram, Label, MetricMetadata, Sample, WriteRequest, histogram,
 };
+use ringside_proto::prometheus_v2 as v2;
 use ringside_proto::remote_write::time_series;
+use ringside_proto::remote_write_v2::{EXPANDED_BYTES_MAX, LABEL_BYTES_MAX};
 use ringside_proto::ringside::Reason;
 use ringside_tsdb::Options;
 
@@ -171,6 +173,49 @@ fn a_truncated_body_is_refused_with_its_offset() {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// References of a byte that stand for MiBs: what is written of them, and the work that they make, is bounded.
+#[test]
+fn what_references_stand_for_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { exemplars_max: 10, ..Options::default() };
+    let tsdb = Tsdb::open(dir.path(), options).unwrap();
+    let long = "x".repeat(LABEL_BYTES_MAX - 8);
+    let symbols = ["", "__name__", &long, "b"].map(str::to_owned);
+    let series = |labels_refs: Vec<u32>, exemplar: Vec<u32>| v2::TimeSeries {
+        labels_refs,
+        samples: vec![v2::Sample { value: 1.0, timestamp: 5, start_timestamp: 0 }],
+        exemplars: vec![v2::Exemplar { labels_refs: exemplar, value: 1.0, timestamp: 5 }],
+        ..Default::default()
+    };
+    let request = |timeseries| v2::Request { symbols: symbols.to_vec(), timeseries }.encode_to_vec();
+    let take = |body: &[u8]| -> Result<Outcome, WriteError> {
+        append(body, Protocol::V2, &tsdb, |_| Ok(ContentLimits::default())).map(|(_, outcome)| outcome)
+    };
+    let many = |pair: [u32; 2]| pair.repeat(4_000_000);
+    let body = request(vec![
+        series(vec![1, 3], vec![]),
+        series([vec![1, 3], many([2, 2])].concat(), vec![]),
+        series(vec![1, 3], many([2, 2])),
+        series(vec![1, 3], many([0, 0])),
+    ]);
+    let outcome = take(&body).unwrap();
+    assert_eq!(reasons(&outcome), [1, 2, 3].map(|index| (index, Reason::Invalid)));
+
+    let most = EXPANDED_BYTES_MAX / LABEL_BYTES_MAX;
+    assert!(check(&request(vec![series(vec![1, 2], vec![]); most]), Protocol::V2).is_ok());
+    let error = check(&request(vec![series(vec![1, 2], vec![]); 500_000]), Protocol::V2).unwrap_err();
+    assert_eq!(error.status(), axum::http::StatusCode::PAYLOAD_TOO_LARGE, "{error}");
+}
+
+/// An exemplar that would become very large in memory is not decoded.
+#[test]
+fn exemplars_of_very_many_labels_are_refused() {
+    let (_dir, tsdb) = tsdb();
+    let mut long = series("a", &[(5000, 1.0)]);
+    long.exemplars.push(Exemplar { labels: vec![Label::default(); 1_000_000], value: 1.0, timestamp: 5 });
+    assert_eq!(reasons(&store(&body(vec![long]), &tsdb).unwrap()), [(0, Reason::Invalid)]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use ringside_proto::limits::ContentLimits;
 use ringside_proto::remote_write_v2::{
-    Contents, SeriesError, SymbolTable, Symbols, TimeSeries, TimeSeriesIter, time_series,
+    Contents, Expansion, SeriesError, SymbolTable, Symbols, TimeSeries, TimeSeriesIter, time_series,
 };
 use ringside_proto::ringside::Reason;
 use ringside_tsdb::{Pending, Scan, Tsdb};
@@ -19,18 +19,17 @@ use crate::error::WriteError;
 
 /// A batch ends when its labels have so many bytes.
 const BATCH_BYTES: usize = 1 << 20;
-/// Most bytes of the labels of one series: short references can stand for much longer strings.
-const LABELS_BYTES_MAX: usize = 1 << 20;
 
 /// Walks the whole body. An error means that nothing of it may be stored; series with a fault of their own are
 /// refused one by one when they are appended.
 pub(super) fn check(body: &[u8]) -> Result<Totals, WriteError> {
     let mut table = SymbolTable::default();
     let symbols = table.read(body)?;
-    let mut totals = Totals::default();
+    let (mut totals, mut expansion) = (Totals::default(), Expansion::default());
     for series in time_series(body) {
         let series = series?;
         totals.series += 1;
+        expansion.add(series.label_bytes(symbols))?;
         totals.contents += match series.check(symbols) {
             Ok(contents) => contents,
             Err(SeriesError::Wire(error)) => return Err(error.into()),
@@ -107,18 +106,16 @@ impl<'b> Batches<'_, 'b> {
                 }
             };
             let start = self.runs.len();
-            let (mut is_within, mut is_named) = (true, false);
-            for label in series.labels(self.symbols).map_while(Result::ok) {
+            let mut is_named = false;
+            let written = series.labels(self.symbols).try_for_each(|label| {
+                let label = label?;
                 is_named |= label.name == b"__name__" && !label.value.is_empty();
                 label.append_to(&mut self.runs);
-                is_within = self.runs.len() - start <= LABELS_BYTES_MAX;
-                if !is_within {
-                    break;
-                }
-            }
-            if !is_within {
+                Ok::<_, SeriesError>(())
+            });
+            if let Err(error) = written {
                 self.runs.truncate(start);
-                refuse(contents, &format_args!("the labels have more than {LABELS_BYTES_MAX} bytes"));
+                refuse(contents, &error);
                 continue;
             }
             if !is_named {

@@ -21,7 +21,10 @@ use ringside_proto::limits::{ContentLimits, HEADER_LIMITS};
 use ringside_proto::protocol::HEADERS_WRITTEN;
 use ringside_proto::remote_write_v2::Contents;
 use ringside_proto::ringside::{Reason, WriteRefused};
-use ringside_proto::{CONTENT_TYPE_REFUSED, HEADER_REFUSALS, HEADER_SERIES, Protocol, WRITE_PATHS};
+use ringside_proto::snappy::declared_bytes;
+use ringside_proto::{
+    CONTENT_TYPE_REFUSED, DECODED_BYTES_MAX, HEADER_REFUSALS, HEADER_SERIES, Protocol, WRITE_PATHS,
+};
 use ringside_tsdb::Tsdb;
 use tokio_util::task::TaskTracker;
 
@@ -35,7 +38,7 @@ use crate::limits::{BODY_BYTES_MAX, InFlight, Limits, RequestLimit};
 use crate::logging::Throttle;
 use crate::metrics::{HttpLabels, Metrics, TenantLabels, WriteLabels};
 use crate::pressure::Pressure;
-use crate::snappy::{BufferPool, declared_bytes};
+use crate::snappy::BufferPool;
 use crate::tenant_id::TenantId;
 use crate::tenants::{Lookup, Tenants};
 
@@ -126,7 +129,7 @@ impl Receive {
             within_limit(*bytes)?;
         }
         let body = body?;
-        let decoded_bytes = declared_bytes(&body)?;
+        let decoded_bytes = declared_bytes(&body, DECODED_BYTES_MAX)?;
         within_limit(decoded_bytes as u64)?;
         if !reservation.grow(decoded_bytes) {
             return Err(WriteError::Overloaded);

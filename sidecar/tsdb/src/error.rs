@@ -135,10 +135,8 @@ pub enum Refusal {
         last_ms: i64,
     },
     /// The labels of an exemplar are too long.
-    #[error("an exemplar's labels have {got} characters, more than {max}")]
+    #[error("an exemplar's labels have more than {max} characters")]
     ExemplarLabels {
-        /// What it has.
-        got: u64,
         /// What it may have.
         max: u64,
     },

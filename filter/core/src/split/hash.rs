@@ -3,6 +3,8 @@
 //!
 //! Labels that no sidecar takes are hashed all the same, somehow: whichever sidecars get the series, they refuse it.
 
+use std::cell::Cell;
+
 use ringside_hashring::SeriesHasher;
 use ringside_proto::labels::Label;
 use ringside_proto::remote_write_v2::{SeriesError, Symbols};
@@ -18,22 +20,30 @@ pub(super) fn hash<'a>(
     hash_labels(hasher, || series.labels(), unsorted)
 }
 
-/// The hash of a series of remote write 2.0. References that lead nowhere end its labels.
+/// The hash of a series of remote write 2.0, and how many bytes its labels stand for. References that lead nowhere and
+/// labels that are too long end it.
 #[inline]
 pub(super) fn hash_v2<'a>(
     hasher: &mut SeriesHasher,
     series: &remote_write_v2::TimeSeries<'a>,
     symbols: Symbols<'_, 'a>,
     unsorted: &mut Vec<(&'a [u8], &'a [u8])>,
-) -> Result<u64, WireError> {
+) -> Result<(u64, usize), WireError> {
+    // Of the last pass over the labels, which is the only one that goes to their end.
+    let bytes = Cell::new(0);
     let labels = || {
+        bytes.set(0);
         series.labels(symbols).map_while(|label| match label {
-            Ok(label) => Some(Ok(label)),
+            Ok(label) => {
+                bytes.set(bytes.get() + label.bytes());
+                Some(Ok(label))
+            }
             Err(SeriesError::Wire(error)) => Some(Err(error)),
             Err(_) => None,
         })
     };
-    hash_labels(hasher, labels, unsorted)
+    let hash = hash_labels(hasher, labels, unsorted)?;
+    Ok((hash, bytes.get()))
 }
 
 #[inline]

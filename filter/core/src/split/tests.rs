@@ -12,7 +12,8 @@ use ringside_proto::limits::ContentLimits;
 use ringside_proto::prometheus::{Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
 use ringside_proto::prometheus_v2 as v2;
 use ringside_proto::remote_write::time_series;
-use ringside_proto::remote_write_v2::RequestError;
+use ringside_proto::remote_write_v2::{EXPANDED_BYTES_MAX, LABEL_BYTES_MAX, RequestError};
+use ringside_proto::snappy::SnappyError;
 use ringside_proto::{LABELS_MAX, Protocol};
 
 use super::judge::SERIES_MAX;
@@ -151,7 +152,7 @@ fn an_unchanged_body_is_counted_where_nobody_else_does_it() {
         }
     }
     let garbage = plan(3, Protocol::V1, true, true, b"\x05\xff\xff\xff\xff".to_vec());
-    assert!(matches!(garbage, Err(BodyError::NotSnappy { .. })), "{garbage:?}");
+    assert!(matches!(garbage, Err(BodyError::Snappy(SnappyError::NotSnappy { .. }))), "{garbage:?}");
 }
 
 #[test]
@@ -232,13 +233,22 @@ fn no_series_no_parts() {
 fn declared_lengths_are_judged_before_anything_else() {
     for ring in [ring(3), ring(5)] {
         let error = |body: &[u8]| plan(&ring, body.to_vec()).unwrap_err();
-        assert_eq!(error(b""), BodyError::Empty);
+        assert_eq!(error(b""), BodyError::Snappy(SnappyError::Empty));
         let four_gib = b"\xff\xff\xff\xff\x0f\x00\x00";
-        assert_eq!(error(four_gib), BodyError::TooLarge { declared: u32::MAX as usize, max: MAX });
-        assert!(matches!(error(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), BodyError::NotSnappy { .. }));
-        assert!(matches!(error(b"\x80"), BodyError::NotSnappy { .. }), "an unfinished length");
+        assert_eq!(error(four_gib), SnappyError::TooLarge { declared: u32::MAX as usize, max: MAX }.into());
+        assert!(matches!(
+            error(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
+            BodyError::Snappy(SnappyError::NotSnappy { .. })
+        ));
+        assert!(
+            matches!(error(b"\x80"), BodyError::Snappy(SnappyError::NotSnappy { .. })),
+            "an unfinished length"
+        );
         // A megabyte cannot come out of seven bytes.
-        assert!(matches!(error(b"\x80\x80\x40\x00\x00\x00\x00"), BodyError::NotSnappy { .. }));
+        assert!(matches!(
+            error(b"\x80\x80\x40\x00\x00\x00\x00"),
+            BodyError::Snappy(SnappyError::NotSnappy { .. })
+        ));
     }
 }
 
@@ -259,7 +269,10 @@ fn what_is_not_a_write_request_is_refused_with_an_offset() {
     let BodyError::Malformed(fault) = error(&[0x0a, 2, 0x0a, 9]) else { panic!() };
     let RequestError::Wire(fault) = fault else { panic!() };
     assert_eq!(fault.offset, 3, "within the second length");
-    assert!(matches!(plan(&ring(5), b"\x09\x20abcdefgh".to_vec()), Err(BodyError::NotSnappy { .. })));
+    assert!(matches!(
+        plan(&ring(5), b"\x09\x20abcdefgh".to_vec()),
+        Err(BodyError::Snappy(SnappyError::NotSnappy { .. }))
+    ));
 }
 
 #[test]
@@ -362,6 +375,23 @@ fn references_that_lead_nowhere_are_for_the_sidecars_to_refuse() {
     }
 }
 
+/// References of a byte that stand for MiBs: the work that they make is bounded, not only the memory.
+#[test]
+fn what_references_stand_for_is_bounded() {
+    let incoming = incoming("t", Protocol::V2, 32 << 20);
+    let plan = |body| Splitter::default().plan(&ring(5), &incoming, body);
+    let long = "x".repeat(LABEL_BYTES_MAX - 1);
+    let symbols = ["", "a", &long, "b"];
+    // A label that goes beyond what a series may have ends its labels here, and its sidecars refuse it.
+    let refs = [&[1, 2][..], &[3, 2].repeat(4_000_000)].concat();
+    assert_eq!(plan(body_v2(&symbols, &[&refs])).unwrap().parts.len(), 3);
+    let most = EXPANDED_BYTES_MAX / LABEL_BYTES_MAX;
+    assert!(plan(body_v2(&symbols, &vec![&[1, 2][..]; most])).is_ok());
+    let error = plan(body_v2(&symbols, &vec![&[1, 2][..]; 500_000])).unwrap_err();
+    assert_eq!(error, BodyError::Malformed(RequestError::Expanded));
+    assert_eq!(crate::reply::Response::unusable_body(&error).status, 413);
+}
+
 #[test]
 fn a_request_of_2_0_that_is_none_is_refused() {
     let error = plan_v2(&ring(5), body_v2(&["a"], &[])).unwrap_err();
@@ -408,10 +438,10 @@ fn many_symbols_on_many_sidecars_are_not_sorted_out() {
 /// What every part carries is bounded: a symbol that all series have, or all symbols where nobody knows which are meant.
 #[test]
 fn parts_that_are_too_large_together_are_refused() {
-    let refs: Vec<[u32; 4]> = (0..1000).map(|n| [1, 3 + n, 1, 2]).collect();
+    let refs: Vec<[u32; 4]> = (0..200).map(|n| [1, 3 + n, 1, 2]).collect();
     let refused = |endpoints, large: usize, unknown| {
         let mut symbols = vec![String::new(), "a".to_owned(), "x".repeat(large)];
-        symbols.extend((0..1000).map(|n| n.to_string()));
+        symbols.extend((0..200).map(|n| n.to_string()));
         let mut request = v2::Request { symbols, ..Default::default() }.encode_to_vec();
         for refs in &refs {
             // Known fields: all series refer to the large symbol. Else field 7, of four bytes, and none does.

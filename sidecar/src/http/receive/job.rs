@@ -35,7 +35,7 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn decompress(&self, body: &Bytes) -> Result<Decoded, WriteError> {
-        self.buffers.decompress(body)
+        Ok(self.buffers.decompress(body)?)
     }
 
     /// What a decompressed body holds, where it may be stored.

@@ -157,10 +157,9 @@ impl Appender<'_> {
             head.counters.exemplars_dropped += 1;
             return Ok(());
         };
-        let judged = judge(labels, t_ms, self.newest_ms);
         let mut key = Vec::new();
-        series_key::encode(labels, &mut key);
-        let stored = judged.and_then(|()| {
+        let stored = judge(labels, t_ms, self.newest_ms).and_then(|()| {
+            series_key::encode(labels, &mut key);
             let is_same = |entry: &Entry| {
                 entry.t == t_ms && entry.value.to_bits() == value.to_bits() && *entry.labels == *key
             };
@@ -194,9 +193,12 @@ impl Appender<'_> {
 
 fn judge(labels: &[(&[u8], &[u8])], t_ms: i64, newest_ms: i64) -> Result<(), Refusal> {
     let chars = |text: &[u8]| String::from_utf8_lossy(text).chars().count();
-    let got: usize = labels.iter().map(|(name, value)| chars(name) + chars(value)).sum();
-    if got > LABEL_CHARS_MAX {
-        return Err(Refusal::ExemplarLabels { got: got as u64, max: LABEL_CHARS_MAX as u64 });
+    let bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+    // No character has more than four bytes, nor do bytes that are none and count as one.
+    let is_long = bytes > 4 * LABEL_CHARS_MAX
+        || labels.iter().map(|(name, value)| chars(name) + chars(value)).sum::<usize>() > LABEL_CHARS_MAX;
+    if is_long {
+        return Err(Refusal::ExemplarLabels { max: LABEL_CHARS_MAX as u64 });
     }
     if t_ms > newest_ms {
         return Err(Refusal::TooFarInFuture { t_ms, bound_ms: newest_ms });
@@ -275,8 +277,13 @@ mod tests {
     fn long_labels_are_refused() {
         let long = "x".repeat(LABEL_CHARS_MAX);
         let judged = judge(&[(b"a", long.as_bytes())], 1, 2);
-        assert_eq!(judged, Err(Refusal::ExemplarLabels { got: 129, max: 128 }));
-        assert_eq!(judge(&[(b"", "ü".repeat(LABEL_CHARS_MAX).as_bytes())], 1, 2), Ok(()));
+        assert_eq!(judged, Err(Refusal::ExemplarLabels { max: 128 }));
+        for longest in ["ü", "🐢"] {
+            assert_eq!(judge(&[(b"", longest.repeat(LABEL_CHARS_MAX).as_bytes())], 1, 2), Ok(()));
+        }
+        // Three bytes that begin a character of four are one that is none.
+        assert_eq!(judge(&[(b"", &b"\xf0\x9f\x90".repeat(LABEL_CHARS_MAX))], 1, 2), Ok(()));
+        assert!(judge(&[(b"", &b"\xf0\x9f\x90".repeat(LABEL_CHARS_MAX + 1))], 1, 2).is_err());
         assert!(judge(&[], 3, 2).is_err());
     }
 }
