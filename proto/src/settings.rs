@@ -5,15 +5,17 @@
 
 use std::ops::RangeInclusive;
 
+use crate::DECODED_BYTES_MAX;
+
 /// Bounds of the number of sidecars that hold each series.
 pub const REPLICATION_FACTOR: RangeInclusive<u64> = 1..=16;
 
 /// Bounds of the timeouts, in milliseconds. Zero would mean "never" to Envoy.
 pub const TIMEOUT_MS: RangeInclusive<u64> = 10..=300_000;
 
-/// Bounds of the sizes of a body, in bytes. The upper one keeps the memory of one request well below the GiB
-/// that Envoy gives a module.
-pub const BODY_BYTES: RangeInclusive<u64> = 1 << 10..=64 << 20;
+/// Bounds of the sizes of a body, in bytes. The upper one is what a sidecar takes, and keeps the memory of one request
+/// well below the GiB that Envoy gives a module.
+pub const BODY_BYTES: RangeInclusive<u64> = 1 << 10..=DECODED_BYTES_MAX as u64;
 
 /// Bounds of what may be under way from one worker, in bytes.
 pub const IN_FLIGHT_BYTES: RangeInclusive<u64> = 1 << 20..=1 << 30;

@@ -128,12 +128,12 @@ impl WriteError {
 /// The status that a refused series asks for.
 pub(crate) fn status_of(reason: Reason) -> StatusCode {
     match reason {
-        Reason::Unspecified | Reason::Invalid => StatusCode::BAD_REQUEST,
+        Reason::Invalid => StatusCode::BAD_REQUEST,
         Reason::OutOfOrder | Reason::DuplicateTimestamp | Reason::OutOfBounds | Reason::TooOld => {
             StatusCode::CONFLICT
         }
         Reason::Limit => StatusCode::TOO_MANY_REQUESTS,
-        Reason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Reason::Unspecified | Reason::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

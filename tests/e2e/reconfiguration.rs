@@ -131,7 +131,8 @@ async fn rings_and_limits_change_under_load() -> Result<()> {
     // Two of the three sidecars that some series had leave at once.
     map.swap(&files(&stage.ring(2..5), ""))?;
     in_force(&envoy, 3.0, &generator).await?;
-    wait::eventually("the clusters of those that left to go", async || {
+    // Not before a body that was arriving has had its minute, and its parts their time.
+    wait::eventually_within(2 * wait::PATIENCE, "the clusters of those that left to go", async || {
         let page = http::get_ok(&format!("http://{}/clusters", envoy.admin())).await?;
         let is_there = |address: &String| page.contains(&format!("{address}::"));
         ensure!(stage.addresses[2..].iter().all(is_there), "a cluster of the ring is gone");

@@ -34,7 +34,8 @@ impl Stage {
         let receivers = vec![Receiver::start().await?, Receiver::start().await?, Receiver::start().await?];
         let hashrings = Receiver::hashrings(&receivers);
         let normal = tools::wasm_module()?.display().to_string();
-        let envoy = Envoy::start_edited(&scratch.path().join("envoy"), &hashrings, &[], |text| {
+        let flags = ["--write-timeout=10s".to_owned()];
+        let envoy = Envoy::start_edited(&scratch.path().join("envoy"), &hashrings, &flags, |text| {
             ensure!(text.contains(&normal), "no module in the bootstrap");
             *text = text.replace(&normal, &module.display().to_string());
             Ok(())
@@ -88,13 +89,14 @@ async fn a_trap_costs_the_requests_in_flight() -> Result<()> {
                 Ok(())
             })
             .await?;
-            Ok::<_, anyhow::Error>(stage.client().with_header(TRAP, b"1").post(body(9999)?).await)
+            let answer = stage.client().with_header(TRAP, b"1").post(body(9999)?).await;
+            stage.receivers.iter().for_each(|one| one.answer(Reply::default()));
+            Ok::<_, anyhow::Error>(answer)
         };
         let (answers, answer) = tokio::join!(futures::future::join_all(writes), trap);
         let answer = answer?;
         ensure!(answer.asks_for_retry(), "the request that traps: {answer:?}");
 
-        stage.receivers.iter().for_each(|one| one.answer(Reply::default()));
         let stored = stage.stored().await?;
         for (answer, body) in answers.iter().zip(&bodies) {
             let is_stored = answer.code() == Some(200);
@@ -117,6 +119,7 @@ async fn a_trap_costs_the_requests_in_flight() -> Result<()> {
         "of the writes in flight, {trapped} were lost with their worker, and {spared} went on in the other"
     );
     ensure!(trapped > 0, "no write was in flight where the trap was");
+    ensure!(spared > 0, "the writes of the other worker were lost too");
     wait::eventually("what was under way in the modules that are gone to be forgotten", async || {
         let metrics = stage.envoy.metrics().await?;
         for gauge in [

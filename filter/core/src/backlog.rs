@@ -8,14 +8,15 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// The most bytes under way to one sidecar from one worker. A single larger part is let through.
-pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
+/// The least that the bound of one sidecar is, in bytes under way from one worker. A single larger part is let through.
+pub const BACKLOG_BYTES_MIN: usize = 64 << 20;
 
 /// Bytes under way, by the address of the sidecar.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     by_sidecar: BTreeMap<Rc<str>, UnderWay>,
     total: UnderWay,
+    sidecar_bytes_max: usize,
     late_bytes_max: usize,
 }
 
@@ -27,15 +28,17 @@ struct UnderWay {
 }
 
 impl Backlog {
+    /// `sidecar_bytes` is a sidecar's share of all that may be under way, and its bound where that is not too little;
     /// `late_bytes_max` bounds what is under way of writes that have their verdict.
-    pub(crate) fn new(late_bytes_max: usize) -> Self {
-        Self { by_sidecar: BTreeMap::new(), total: UnderWay::default(), late_bytes_max }
+    pub(crate) fn new(sidecar_bytes: usize, late_bytes_max: usize) -> Self {
+        let sidecar_bytes_max = sidecar_bytes.max(BACKLOG_BYTES_MIN);
+        Self { by_sidecar: BTreeMap::new(), total: UnderWay::default(), sidecar_bytes_max, late_bytes_max }
     }
 
     /// Takes a part in, unless the sidecar has enough under way.
     pub(crate) fn admit(&mut self, address: &Rc<str>, bytes: usize) -> bool {
         let known = self.by_sidecar.get(address).copied().unwrap_or_default();
-        let is_full = known.bytes > 0 && known.bytes + bytes > BACKLOG_BYTES_MAX;
+        let is_full = known.bytes > 0 && known.bytes + bytes > self.sidecar_bytes_max;
         let owes_its_share =
             known.late > 0 && known.late.saturating_mul(self.by_sidecar.len()) >= self.total.late;
         if is_full || owes_its_share && self.total.late + bytes > self.late_bytes_max {
@@ -89,19 +92,19 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    use super::{BACKLOG_BYTES_MAX, Backlog};
+    use super::{BACKLOG_BYTES_MIN, Backlog};
 
     #[test]
     fn each_sidecar_has_its_bound() {
         let (a, b) = ("a".into(), "b".into());
-        let mut backlog = Backlog::new(usize::MAX);
-        assert!(backlog.admit(&a, BACKLOG_BYTES_MAX));
+        let mut backlog = Backlog::new(0, usize::MAX);
+        assert!(backlog.admit(&a, BACKLOG_BYTES_MIN));
         assert!(!backlog.admit(&a, 1));
         assert!(backlog.admit(&b, 1));
-        assert_eq!(backlog.bytes(), BACKLOG_BYTES_MAX + 1);
-        backlog.release(&a, BACKLOG_BYTES_MAX, false);
-        assert!(backlog.admit(&a, 2 * BACKLOG_BYTES_MAX), "one part is always let through");
-        backlog.release(&a, 2 * BACKLOG_BYTES_MAX, false);
+        assert_eq!(backlog.bytes(), BACKLOG_BYTES_MIN + 1);
+        backlog.release(&a, BACKLOG_BYTES_MIN, false);
+        assert!(backlog.admit(&a, 2 * BACKLOG_BYTES_MIN), "one part is always let through");
+        backlog.release(&a, 2 * BACKLOG_BYTES_MIN, false);
         backlog.release(&b, 1, false);
         assert!(backlog.is_empty() && backlog.bytes() == 0, "nothing is kept of an idle sidecar");
     }
@@ -109,7 +112,7 @@ mod tests {
     #[test]
     fn who_owes_most_waits_first() {
         let (slow, dead, good) = ("slow".into(), "dead".into(), "good".into());
-        let mut backlog = Backlog::new(100);
+        let mut backlog = Backlog::new(0, 100);
         for (sidecar, bytes) in [(&slow, 10), (&dead, 90), (&good, 5)] {
             assert!(backlog.admit(sidecar, bytes));
         }
@@ -127,7 +130,7 @@ mod tests {
     #[test]
     fn who_owes_alone_waits_too() {
         let dead = "dead".into();
-        let mut backlog = Backlog::new(100);
+        let mut backlog = Backlog::new(0, 100);
         assert!(backlog.admit(&dead, 100));
         backlog.owe(&dead, 100);
         assert!(!backlog.admit(&dead, 1));

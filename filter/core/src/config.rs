@@ -35,9 +35,9 @@ pub struct Config {
     /// How long a sidecar may take to answer, `write_timeout_ms` to 300,000 ms, default three times
     /// `write_timeout_ms`: a write that is late for its client is still worth storing.
     pub late_write_timeout_ms: u32,
-    /// The largest body as it arrives, 1 KiB to 64 MiB, default 32 MiB.
+    /// The largest body as it arrives, 1 KiB to 32 MiB, default 32 MiB.
     pub body_bytes_max: usize,
-    /// The largest body as it declares itself decompressed, 1 KiB to 64 MiB, default 32 MiB.
+    /// The largest body as it declares itself decompressed, 1 KiB to 32 MiB, default 32 MiB.
     pub decoded_bytes_max: usize,
     /// The most bytes under way to all sidecars from one worker, 1 MiB to 1 GiB, default 256 MiB; and as many again of
     /// bodies that are not whole. Beyond it a write gets 503 at once.
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(error(r#","write_timeout_ms":0"#), "write_timeout_ms is 0; it must be 10 to 300000");
         let late = error(r#","late_write_timeout_ms":4999"#);
         assert_eq!(late, "late_write_timeout_ms is 4999; it must be 5000 to 300000");
-        assert_eq!(error(r#","body_bytes_max":7"#), "body_bytes_max is 7; it must be 1024 to 67108864");
+        assert_eq!(error(r#","body_bytes_max":7"#), "body_bytes_max is 7; it must be 1024 to 33554432");
         assert!(error(r#","decoded_bytes_max":4294967296"#).starts_with("decoded_bytes_max is 4294967296"));
         assert!(error(r#","in_flight_bytes_max":1"#).starts_with("in_flight_bytes_max is 1; it must be"));
         assert!(error(r#","limits":{"body_bytes":0}"#).starts_with("the limit body_bytes must be"));

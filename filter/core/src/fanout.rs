@@ -5,7 +5,8 @@
 //! no I/O and reads no clock: the host turns effects into calls, and calls back with events.
 //!
 //! Invariants: a client gets at most one answer, and gets it within the write timeout. Each part of a write is
-//! accounted for once. Nothing of a write is kept beyond its last part, and its bodies not beyond their dispatch.
+//! accounted for once. Nothing of a write but its deadline is kept beyond its last part, and its bodies not beyond their
+//! dispatch.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -62,7 +63,8 @@ pub struct Fanouts {
 
 impl Fanouts {
     pub fn new(config: Config) -> Self {
-        let backlog = Backlog::new(config.late_write_bytes_max);
+        let replicas = config.replication_factor.max(1);
+        let backlog = Backlog::new(config.in_flight_bytes_max / replicas, config.late_write_bytes_max);
         Self {
             config,
             splitter: Splitter::default(),
@@ -301,8 +303,9 @@ impl Fanouts {
             }
         }
         self.writes.insert(request, write);
-        // One tick less: the client is answered within the timeout, not just after it.
-        let wait = u64::from(self.config.write_timeout_ms.saturating_sub(TICK_MS));
+        // One tick less: the client is answered within the timeout, not just after it. The clock may be a tick behind, so
+        // that the shortest timeouts are two ticks.
+        let wait = u64::from(self.config.write_timeout_ms.saturating_sub(TICK_MS).max(2 * TICK_MS));
         self.deadlines.push_back((self.now_ms + wait, request));
         for call in held_back {
             effects.push(Effect::Count(Counter::HeldBack));

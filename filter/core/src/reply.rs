@@ -105,7 +105,7 @@ impl Response {
     /// What became of the request, in one word for an access log.
     pub fn verdict_name(&self) -> &'static str {
         match self.status {
-            404 | 405 => Outcome::Invalid.name(),
+            405 => Outcome::Invalid.name(),
             status => outcome_of(status).name(),
         }
     }

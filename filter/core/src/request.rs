@@ -41,8 +41,12 @@ pub fn judge(head: &Head<'_>, body_bytes_max: usize) -> Judgement {
         return Judgement::Pass;
     }
     if !head.is_routed {
-        // Nothing says whose it would be: a tenant may be in the metadata of the route.
-        return Judgement::Refuse(Response::refusal(404, "no route takes writes here"));
+        // Nothing says whose it would be: a tenant may be in the metadata of the route. It may be on its way, or its
+        // cluster, so that a retry can save what is sent.
+        return Judgement::Refuse(Response::refusal(
+            503,
+            "no route takes writes here, or its cluster is not there",
+        ));
     }
     if head.method != b"POST" {
         return Judgement::Refuse(Response::method_not_allowed("POST"));
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_write_without_a_route_is_not_taken() {
-        assert_eq!(status(&Head { is_routed: false, ..WRITE }), 404);
+        assert_eq!(status(&Head { is_routed: false, ..WRITE }), 503);
         assert_eq!(status(&Head { is_routed: false, path: b"/", ..WRITE }), 0);
     }
 

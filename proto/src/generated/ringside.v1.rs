@@ -37,7 +37,7 @@ pub struct WriteRefused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum Reason {
-    /// Not set by any sidecar; a reader treats it as a refusal for ever.
+    /// Not set by any sidecar. A reader takes it, as any reason that it does not know, for one where a retry may succeed.
     Unspecified = 0,
     /// The series is malformed: labels, or a sample type that is not taken.
     Invalid = 1,

@@ -50,6 +50,9 @@ const CLUSTER_KIND: &str = "\"@type\": type.googleapis.com/envoy.config.cluster.
 const CLUSTERS_COMMENT: &str =
     "\n  # One cluster for each sidecar, named exactly as its address in the ring.\n";
 
+/// How long a request may take to arrive.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// What Envoy reads at once may take its buffer over the filter's own limit, which is to answer first.
 const BUFFER_SLACK_BYTES: u64 = 1 << 20;
 
@@ -156,6 +159,7 @@ impl Bootstrap {
                 ("listen_port", &self.listen.port().to_string()),
                 ("heap_bytes_max", &self.heap_bytes_max.to_string()),
                 ("buffer_bytes", &buffer_bytes),
+                ("request_timeout", &format!("{}s", REQUEST_TIMEOUT.as_secs())),
                 ("stream_idle_timeout", &seconds(self.plugin.write_timeout_ms + IDLE_SLACK_MS)),
                 ("access_log", &access_log),
                 ("discovery", &discovery),

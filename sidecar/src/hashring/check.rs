@@ -26,13 +26,16 @@ pub(crate) struct CheckFlags {
     /// How many sidecars hold each series.
     #[arg(long, default_value_t = 3)]
     replication_factor: usize,
+    /// The port of the sidecars, as `render` takes it, for endpoints whose own is another.
+    #[arg(long, value_name = "PORT")]
+    upstream_port: Option<u16>,
 }
 
 /// Judges the file and describes it.
 pub(super) fn run(flags: &CheckFlags) -> anyhow::Result<String> {
     let rings = parse(&flags.file, &read(&flags.file)?, flags.replication_factor)?;
     // What cannot be rendered cannot serve.
-    upstreams(&rings, None)?;
+    upstreams(&rings, flags.upstream_port)?;
     let mut out = format!(
         "{}: replication factor {}, {} of them must acknowledge a write\n",
         flags.file.display(),
@@ -179,10 +182,22 @@ mod tests {
     use super::*;
 
     fn check(json: &str, replication_factor: usize) -> anyhow::Result<String> {
+        check_at(json, replication_factor, None)
+    }
+
+    fn check_at(json: &str, replication_factor: usize, upstream_port: Option<u16>) -> anyhow::Result<String> {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("hashrings.json");
         std::fs::write(&file, json).unwrap();
-        run(&CheckFlags { file, replication_factor })
+        run(&CheckFlags { file, replication_factor, upstream_port })
+    }
+
+    #[test]
+    fn ports_that_become_one_are_refused() {
+        let ring = r#"[{"endpoints": ["a:1", "a:2", "b:1"]}]"#;
+        assert!(check(ring, 3).is_ok());
+        let error = check_at(ring, 3, Some(19291)).unwrap_err().to_string();
+        assert!(error.contains("are one sidecar, at port 19291"), "{error}");
     }
 
     #[test]

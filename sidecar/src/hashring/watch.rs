@@ -15,15 +15,15 @@ use ringside_proto::settings::late_write_timeout_ms;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::bootstrap::{Bootstrap, CLUSTERS_NAME, FILTER_NAME, Refusal, Upstream};
+use super::bootstrap::{Bootstrap, CLUSTERS_NAME, FILTER_NAME, REQUEST_TIMEOUT, Refusal, Upstream};
 use super::render::{self, Inputs, RenderFlags, bootstrap, write};
 use crate::config::{LogConfig, LogFormat, LogLevel};
 use crate::logging;
 
-/// The last good inputs, kept beside what Envoy reads.
-const HASHRINGS_COPY: &str = "hashrings.json";
-const LIMITS_COPY: &str = "limits.yaml";
-/// How much longer than a late write may take a sidecar that left the ring keeps its cluster.
+/// The last good inputs, kept beside what Envoy reads. Their names are not those that operators give to theirs.
+const HASHRINGS_COPY: &str = "last-good-hashrings.json";
+const LIMITS_COPY: &str = "last-good-limits.yaml";
+/// How much longer than the last write to it may take a sidecar that left the ring keeps its cluster.
 const RETIRE_SLACK: Duration = Duration::from_secs(5);
 
 /// What is known between two looks.
@@ -99,7 +99,9 @@ impl<'a> Watch<'a> {
 
     /// Looks at the files once, and does what follows.
     fn look(&mut self, now: Instant) -> anyhow::Result<()> {
-        self.retire(now)?;
+        if let Err(error) = self.retire(now) {
+            tracing::error!(error = format!("{error:#}"), "clusters of sidecars that left stay for now");
+        }
         let found = Inputs::read(self.flags).map_err(|error| format!("{error:#}"));
         let is_settled = found == self.found;
         self.found = found.clone();
@@ -129,7 +131,8 @@ impl<'a> Watch<'a> {
         let leaving = rendering.upstreams.len() - own;
         tracing::info!(sidecars = own, leaving, "Envoy's files are written");
         let late_write = Duration::from_millis(late_write_timeout_ms(rendering.plugin.write_timeout_ms));
-        self.retire_at = (leaving > 0).then(|| now + late_write + RETIRE_SLACK);
+        // A request that has begun stays with the filter that it began with, however long its body takes to arrive.
+        self.retire_at = (leaving > 0).then(|| now + REQUEST_TIMEOUT + late_write + RETIRE_SLACK);
         self.upstreams = rendering.upstreams;
         self.good = inputs;
         Ok(())

@@ -59,7 +59,7 @@ async fn without_a_route_there_is_no_write() -> Result<()> {
     for path in ALIASES {
         let client = stage.client(&stage.envoy.write_url().replace(RECEIVE, path));
         let client = |host: &str| client.clone().with_header("host", host.as_bytes());
-        stage.expect(path, &client("team-b.metrics.example"), Refused(404)).await?;
+        stage.expect(path, &client("team-b.metrics.example"), Refused(503)).await?;
         stage.expect(path, &client("team-a.metrics.example"), Tenant("team-a")).await?;
     }
     let client = stage.plain_client().with_header("host", b"team-b.metrics.example");

@@ -10,7 +10,6 @@ use ringside_proto::{CONTENT_TYPE_REFUSED, Protocol};
 
 use super::{Admitted, Call, Counter, Dispatch, Effect, Event, Fanouts, RequestId};
 use crate::answer::Reply;
-use crate::backlog::BACKLOG_BYTES_MAX;
 use crate::config::Config;
 use crate::limits::Limits;
 use crate::reply::Response;
@@ -217,7 +216,8 @@ fn the_time_of_a_decided_write_passes_unnoticed() {
 #[test]
 fn a_sidecar_that_does_not_answer_is_not_sent_more_than_its_bound() {
     let mut host = Host::new(3);
-    let large = vec![0x80; BACKLOG_BYTES_MAX / 4];
+    // The default of all that may be under way, a third of it for each.
+    let large = vec![0x80; (256 << 20) / 3 / 4];
     // A length of five bytes, which the unchanged form does not look beyond.
     let body = [&b"\x05"[..], &large].concat();
     for number in 0..9 {
