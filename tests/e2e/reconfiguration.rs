@@ -95,7 +95,8 @@ async fn rings_and_limits_change_under_load() -> Result<()> {
     let envoy = Envoy::start_following(&folder, &flags).await?;
     wait::eventually("healthy sidecars", async || envoy.expect_all_healthy().await).await?;
     let generator = Generator::new(&envoy.write_url(), Load::new(TENANT, "load", 400));
-    let load = generator.start(clock::aligned(HOUR, MINUTE)?, 1_000, Duration::from_millis(5));
+    // Minutes of load, within the hour up to now.
+    let load = generator.start(clock::aligned(HOUR, MINUTE)?, 100, Duration::from_millis(5));
     some_requests(&generator).await?;
 
     map.swap(&files(&stage.ring(0..5), ""))?;
