@@ -1,4 +1,4 @@
-//! Waiting for a condition by probing it. Patience only bounds a hang; no test passes or fails by how
+//! Waiting for a condition by probing it. Patience only bounds a hang; nothing that waits here passes or fails by how
 //! long a thing took.
 
 use std::time::{Duration, Instant};
