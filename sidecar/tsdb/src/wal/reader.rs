@@ -26,6 +26,8 @@ pub(crate) struct SegmentReader {
     filled: usize,
     /// Where in `page` the next fragment begins.
     at: usize,
+    /// Where in `page` the fragment begins that was read last.
+    fragment_at: usize,
     /// Offset in the file of `page`.
     page_offset: u64,
     /// A record as it is stored, while it has more than one fragment.
@@ -43,6 +45,7 @@ impl SegmentReader {
             page: vec![0; PAGE].into_boxed_slice(),
             filled: 0,
             at: PAGE,
+            fragment_at: 0,
             page_offset: 0,
             stored: Vec::new(),
             good: 0,
@@ -93,7 +96,9 @@ impl SegmentReader {
     /// The next fragment's type byte and the range of its payload in the page.
     fn fragment(&mut self) -> Result<Option<(u8, usize, usize)>, Error> {
         loop {
-            if PAGE - self.at < HEADER && !self.next_page()? {
+            let is_there = PAGE - self.at >= HEADER || self.next_page()?;
+            self.fragment_at = self.at;
+            if !is_there {
                 return Ok(None);
             }
             let rest = self.page.get(self.at..).unwrap_or_default();
@@ -132,9 +137,9 @@ impl SegmentReader {
         Ok(filled > 0)
     }
 
-    /// An error at the fragment under the cursor.
+    /// An error at the fragment that was read last.
     fn error(&self, what: impl ToString) -> Error {
-        Error::corrupt(&self.path, self.page_offset + self.at as u64, what)
+        Error::corrupt(&self.path, self.page_offset + self.fragment_at as u64, what)
     }
 }
 

@@ -76,6 +76,12 @@ fn marks(segment: &[u8]) -> Vec<usize> {
     (0..segment.len()).filter(is_mark).collect()
 }
 
+/// Where the type bytes of a segment's fragments are.
+fn types(segment: &[u8]) -> Vec<usize> {
+    let next = |at: &usize| fragment(&segment[*at..]).map(|(_, _, payload)| at + HEADER + payload.len());
+    std::iter::successors(Some(0), next).collect()
+}
+
 #[test]
 fn damage_in_front_of_what_was_acknowledged_is_refused() {
     let segment = segment(WalSync::Group);
@@ -83,8 +89,11 @@ fn damage_in_front_of_what_was_acknowledged_is_refused() {
     let marks = marks(&segment);
     assert_eq!(marks.len() as i64, REQUESTS - 1, "none in front of the first request");
     let last = marks.last().copied().unwrap();
+    let types = types(&segment);
     for at in 0..segment.len() {
-        for bit in [0x01, 0x80] {
+        // A type byte without its snappy flag makes another record of the same bytes, and no checksum covers it.
+        let undetectable = if types.contains(&at) { segment[at] & SNAPPY } else { 0 };
+        for bit in (0..8).map(|bit| 1 << bit).filter(|bit| *bit != undetectable) {
             let mut damaged = segment.clone();
             damaged[at] ^= bit;
             match requests(&damaged) {
@@ -92,7 +101,8 @@ fn damage_in_front_of_what_was_acknowledged_is_refused() {
                 Err(Error::Corrupt { path, offset, what }) => {
                     assert!(at < last && offset as usize <= at, "byte {at}: {what} at {offset}");
                     assert_eq!(path, Path::new(SEGMENT));
-                    let kept = what.split(" bytes").next().unwrap().rsplit(' ').next().unwrap();
+                    let kept = what.rsplit("cutting the file to ").next().unwrap();
+                    let kept = kept.split(' ').next().unwrap();
                     let kept: usize = kept.parse().unwrap_or_else(|_| panic!("{what}"));
                     // What the message proposes is what is then opened.
                     let begun = marks.iter().filter(|&&mark| mark <= kept).count() as i64;
