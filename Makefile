@@ -40,10 +40,10 @@ bench: ## the storage beside Prometheus and VictoriaMetrics, 20 minutes; ONLY=a,
 	cargo build --release -p ringside -p ringside-e2e --bins
 	target/release/bench $(addprefix --only=,$(ONLY)) $(addprefix --systems=,$(SYSTEMS))
 
-bench-filter: wasm ## the filter in one worker of Envoy, and the whole path; SCRAPES=40 WHAT=wasm,… RINGS=6 for less, RENDER=… for another setting
+bench-filter: wasm ## the filter in one worker of Envoy, and the whole path; SCRAPES=40 WHAT=wasm,… RINGS=6 for less, RENDER=… for another setting, BESIDE=other.wasm to compare
 	scripts/tools envoy
 	cargo build --release -p ringside -p ringside-e2e --bins
-	target/release/bench filter $(addprefix --scrapes=,$(SCRAPES)) $(addprefix --what=,$(WHAT)) $(addprefix --rings=,$(RINGS)) $(addprefix --render=,$(RENDER))
+	target/release/bench filter $(addprefix --scrapes=,$(SCRAPES)) $(addprefix --what=,$(WHAT)) $(addprefix --rings=,$(RINGS)) $(addprefix --render=,$(RENDER)) $(addprefix --beside=,$(BESIDE))
 
 bench-micro: ## the hot path's parts by themselves, compared with the run before
 	cargo bench -p ringside-tsdb --bench hot_path

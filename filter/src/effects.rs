@@ -32,6 +32,8 @@ unsafe extern "C" {
 /// One configuration and the writes under it, shared by its root context and the HTTP contexts.
 pub(crate) struct Worker {
     root_id: u32,
+    /// Whether there is an access log to take note for.
+    access_log: bool,
     stats: Stats,
     state: RefCell<State>,
 }
@@ -52,8 +54,9 @@ pub(crate) struct Pending {
 
 impl Worker {
     pub(crate) fn new(root_id: u32, fanouts: Fanouts, stats: Stats) -> Rc<Self> {
+        let access_log = fanouts.config().access_log;
         let state = State { fanouts, calls: BTreeMap::new(), effects: Vec::new() };
-        Rc::new(Self { root_id, stats, state: RefCell::new(state) })
+        Rc::new(Self { root_id, access_log, stats, state: RefCell::new(state) })
     }
 
     /// Reads the core, for a judgement that changes nothing.
@@ -143,7 +146,7 @@ impl Worker {
     fn respond_to(&self, request: RequestId, response: &Response, series: Option<u64>) {
         if hostcalls::set_effective_context(request.0).is_ok() {
             if let Some(series) = series {
-                note("ringside.series", &series.to_string());
+                self.note("ringside.series", &series.to_string());
             }
             self.respond(response);
         } else {
@@ -154,7 +157,14 @@ impl Worker {
 
     /// Lets the access log of the current context's request know its tenant.
     pub(crate) fn is_of(&self, tenant: &TenantId) {
-        note("ringside.tenant", tenant.as_str());
+        self.note("ringside.tenant", tenant.as_str());
+    }
+
+    /// Sets what an access log reads as `%FILTER_STATE(wasm.<name>:PLAIN)%`.
+    fn note(&self, name: &str, value: &str) {
+        if self.access_log {
+            let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
+        }
     }
 
     /// The last that the root does. Envoy's timer would go on for ever, since the virtual machine does.
@@ -163,15 +173,16 @@ impl Worker {
         let _ = hostcalls::set_tick_period(Duration::ZERO);
     }
 
-    /// Shows how much is under way.
+    /// Shows what was counted, and how much is under way.
     pub(crate) fn show(&self) {
+        self.stats.hand_over();
         self.stats.under_way(&self.state.borrow().fanouts);
     }
 
     /// Answers the request of the current context.
     pub(crate) fn respond(&self, response: &Response) {
         self.stats.responded(response);
-        note("ringside.verdict", response.verdict_name());
+        self.note("ringside.verdict", response.verdict_name());
         let headers = response.headers.iter().map(|(name, value)| (*name, &**value)).collect();
         let _ =
             hostcalls::send_http_response(response.status.into(), headers, Some(response.body.as_bytes()));
@@ -182,11 +193,6 @@ impl Worker {
 pub(crate) fn now_ms() -> u64 {
     let since_epoch = hostcalls::get_current_time().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok());
     since_epoch.map_or(0, |elapsed| elapsed.as_millis() as u64)
-}
-
-/// Sets what an access log reads as `%FILTER_STATE(wasm.<name>:PLAIN)%`.
-fn note(name: &str, value: &str) {
-    let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
 }
 
 fn send(dispatch: &Dispatch) -> Result<u32, Status> {

@@ -9,10 +9,12 @@ use std::rc::Rc;
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, MapType};
-use ringside_filter_core::metadata::{self, Unreadable};
+use ringside_filter_core::metadata;
+use ringside_filter_core::pairs::Unreadable;
 use ringside_filter_core::{Admission, Admitted, Event, Head, Lookup, Place, RequestId, Response};
 
 use crate::effects::{Worker, now_ms};
+use crate::header_map::HeaderMap;
 use crate::shared_data::HostData;
 
 pub(crate) struct Http {
@@ -75,28 +77,28 @@ impl HttpContext for Http {
             let _ = hostcalls::send_http_response(503, Vec::new(), Some(b"ringside is not configured\n"));
             return Action::Pause;
         };
+        let headers = HeaderMap::read(MapType::HttpRequestHeaders);
         #[cfg(feature = "trap")]
-        if header("x-ringside-trap").is_some() {
+        if headers.get("x-ringside-trap").is_some() {
             std::process::abort();
         }
-        let path = header(":path").unwrap_or_default();
-        let method = header(":method").unwrap_or_default();
-        let content_type = header("content-type").unwrap_or_default();
-        let content_encoding = header("content-encoding").unwrap_or_default();
-        let content_length = header("content-length");
+        let header = |name| headers.get(name).unwrap_or_default();
         let head = Head {
-            method: &method,
-            path: &path,
-            content_type: &content_type,
-            content_encoding: &content_encoding,
-            content_length: content_length.as_deref(),
+            method: header(":method"),
+            path: header(":path"),
+            content_type: header("content-type"),
+            content_encoding: header("content-encoding"),
+            content_length: headers.get("content-length"),
             // Envoy knows no cluster without a route, nor with one that answers itself or names none that is there.
             is_routed: property(&["xds", "cluster_name"]) != Ok(None),
             is_bodyless: end_of_stream,
         };
         let namespaces = Namespaces::default();
-        let lookup = |wanted: Lookup<'_>| namespaces.lookup(wanted);
-        match worker.judge(|fanouts| fanouts.admit(&head, lookup, &HostData, now_ms())) {
+        let lookup = |wanted: Lookup<'_>| match wanted {
+            Lookup::Header(name) => headers.get(name).map(<[u8]>::to_vec),
+            Lookup::Metadata(place, key) => namespaces.value(place, key),
+        };
+        match worker.judge(|fanouts| fanouts.admit(&head, lookup, &HostData, now_ms)) {
             Admission::Pass => Action::Continue,
             Admission::Refuse { response, tenant } => {
                 if let Some(tenant) = tenant {
@@ -146,28 +148,18 @@ impl Http {
     }
 }
 
-/// A header as raw bytes: the SDK's string form traps on what is not UTF-8.
-fn header(name: &str) -> Option<Vec<u8>> {
-    hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name).ok().flatten()
-}
-
 /// Our namespace in the metadata of each place, read once for a request however many of its keys are looked up.
 #[derive(Default)]
 struct Namespaces([OnceCell<Result<Option<Vec<u8>>, Unreadable>>; Place::ALL.len()]);
 
 impl Namespaces {
-    fn lookup(&self, wanted: Lookup<'_>) -> Option<Vec<u8>> {
-        match wanted {
-            Lookup::Header(name) => header(name),
-            Lookup::Metadata(place, key) => {
-                metadata::value(place, key, |path| match self.0.get(place as usize) {
-                    Some(namespace) if path == place.property_path() => {
-                        namespace.get_or_init(|| property(path)).clone()
-                    }
-                    _ => property(path),
-                })
+    fn value(&self, place: Place, key: &str) -> Option<Vec<u8>> {
+        metadata::value(place, key, |path| match self.0.get(place as usize) {
+            Some(namespace) if path == place.property_path() => {
+                namespace.get_or_init(|| property(path)).clone()
             }
-        }
+            _ => property(path),
+        })
     }
 }
 

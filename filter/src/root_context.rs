@@ -14,6 +14,7 @@ use ringside_filter_core::{
 };
 
 use crate::effects::{Pending, TURN, Worker};
+use crate::header_map::HeaderMap;
 use crate::http_context::Http;
 use crate::shared_data::HostData;
 use crate::stats::Stats;
@@ -32,25 +33,20 @@ impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_bytes: usize, _trailers: usize) {
         let Some(worker) = &self.worker else { return };
         let Some(Pending { call, asks_written, asks_series }) = worker.take_call(token) else { return };
-        // Without headers the stream was reset, and asking for one would trap.
-        let header = |name| match headers {
-            0 => None,
-            _ => hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).ok().flatten(),
-        };
-        let status = header(":status").and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok());
-        // Each header is a call of the host, so those that nothing depends on stay there.
-        let content_type = if body_bytes > 0 { header("content-type") } else { None };
+        // Without headers the stream was reset.
+        let headers = (headers > 0).then(|| HeaderMap::read(MapType::HttpCallResponseHeaders));
+        let header = |name| headers.as_ref()?.get(name);
+        let status = header(":status").and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
         let written = HEADERS_WRITTEN.map(|name| if asks_written { header(name) } else { None });
-        let series = if asks_series { header(HEADER_SERIES) } else { None };
         let body = match body_bytes.min(ANSWER_BYTES_MAX + 1) {
             0 => None,
             bytes => hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, bytes).ok().flatten(),
         };
         let reply = Reply {
             status,
-            content_type: content_type.as_deref(),
-            written: written.each_ref().map(Option::as_deref),
-            series: series.as_deref(),
+            content_type: header("content-type"),
+            written,
+            series: if asks_series { header(HEADER_SERIES) } else { None },
             body: body.as_deref().unwrap_or_default(),
         };
         worker.on_root(Event::Answered { call, reply });
@@ -82,12 +78,14 @@ impl RootContext for Root {
                         format!("ringside: a change is refused, the last good one stays: {}", refusal.reason);
                     let _ = hostcalls::log(LogLevel::Error, &text);
                 }
+                stats.hand_over();
                 let _ = hostcalls::set_tick_period(Duration::from_millis(TICK_MS.into()));
                 self.worker = Some(Worker::new(self.id, Fanouts::new(config), stats));
                 true
             }
             Err(error) => {
                 stats.refused(loaded);
+                stats.hand_over();
                 let _ = hostcalls::log(LogLevel::Error, &format!("ringside: configuration refused: {error}"));
                 false
             }

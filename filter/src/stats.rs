@@ -1,11 +1,13 @@
 //! The metrics of the module, named once.
 //!
-//! Owns names and host ids. Envoy shows them as `wasmcustom.<name>`; what follows `.result.`, `.code.` and the like
+//! Owns names, host ids and what is counted between two ticks: each call of the host costs more than counting, so what
+//! was counted is handed over once a tick. Envoy shows them as `wasmcustom.<name>`; what follows `.result.`, `.code.` and the like
 //! becomes a label by the `stats_tags` of the bootstrap, and `/stats/prometheus` leaves the prefix out. Names of the
 //! `thanos_receive_` family and `http_requests_total` are those of Thanos Receive, so that its dashboards and alerts go
 //! on working.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use proxy_wasm::hostcalls::{define_metric, increment_metric, record_metric};
 use proxy_wasm::types::MetricType;
@@ -24,57 +26,67 @@ const SHOWN: &str = "ringside.shown";
 
 /// Host ids of the metrics. A metric that the host refuses is not counted.
 pub(crate) struct Stats {
+    /// All of them, some under their names below.
+    counters: Vec<Rc<Metric>>,
     forward: ByResult,
     replication: ByResult,
     late_write: ByResult,
-    late_write_given_up: Metric,
-    unchanged: Metric,
-    split: Metric,
-    empty: Metric,
-    received_bytes: Metric,
-    sent_bytes: Metric,
-    held_back: Metric,
-    waits: Metric,
-    client_gone: Metric,
-    charge_lost: Metric,
-    requests: Vec<(u16, Metric)>,
-    limits: Vec<(Limit, Metric)>,
-    refreshes: Metric,
-    changes: Metric,
-    errors: Metric,
-    reload_successful: Metric,
-    under_way: [Metric; LEVELS],
+    late_write_given_up: Rc<Metric>,
+    unchanged: Rc<Metric>,
+    split: Rc<Metric>,
+    empty: Rc<Metric>,
+    received_bytes: Rc<Metric>,
+    sent_bytes: Rc<Metric>,
+    held_back: Rc<Metric>,
+    waits: Rc<Metric>,
+    client_gone: Rc<Metric>,
+    charge_lost: Rc<Metric>,
+    requests: Vec<(u16, Rc<Metric>)>,
+    limits: Vec<(Limit, Rc<Metric>)>,
+    refreshes: Rc<Metric>,
+    changes: Rc<Metric>,
+    errors: Rc<Metric>,
+    reload_successful: Gauge,
+    under_way: [Gauge; LEVELS],
     own: RefCell<Levels>,
 }
 
-#[derive(Clone, Copy)]
-struct Metric(Option<u32>);
+/// A counter, and what the host has not heard of yet.
+struct Metric {
+    id: Option<u32>,
+    counted: Cell<i64>,
+}
+
+struct Gauge(Option<u32>);
 
 struct ByResult {
-    success: Metric,
-    error: Metric,
+    success: Rc<Metric>,
+    error: Rc<Metric>,
 }
 
 impl Metric {
-    fn counter(name: &str) -> Self {
-        Self(define_metric(MetricType::Counter, name).ok())
-    }
-
-    fn gauge(name: &str) -> Self {
-        Self(define_metric(MetricType::Gauge, name).ok())
-    }
-
-    fn add_one(self) {
+    fn add_one(&self) {
         self.add(1);
     }
 
-    fn add(self, number: i64) {
-        if let Some(id) = self.0 {
-            let _ = increment_metric(id, number);
-        }
+    fn add(&self, number: i64) {
+        self.counted.set(self.counted.get().saturating_add(number));
     }
 
-    fn set(self, value: u64) {
+    fn hand_over(&self) {
+        let counted = self.counted.take();
+        if let (Some(id), 1..) = (self.id, counted) {
+            let _ = increment_metric(id, counted);
+        }
+    }
+}
+
+impl Gauge {
+    fn new(name: &str) -> Self {
+        Self(define_metric(MetricType::Gauge, name).ok())
+    }
+
+    fn set(&self, value: u64) {
         if let Some(id) = self.0 {
             let _ = record_metric(id, value);
         }
@@ -82,54 +94,57 @@ impl Metric {
 }
 
 impl ByResult {
-    fn counter(name: &str) -> Self {
-        Self {
-            success: Metric::counter(&format!("{name}.result.success")),
-            error: Metric::counter(&format!("{name}.result.error")),
-        }
-    }
-
-    fn of(&self, success: bool) -> Metric {
-        if success { self.success } else { self.error }
+    fn of(&self, success: bool) -> &Metric {
+        if success { &self.success } else { &self.error }
     }
 }
 
 impl Stats {
     /// Defines all counters, so that they are there with zero before the first request.
     pub(crate) fn define() -> Self {
-        let form = |form| Metric::counter(&format!("ringside_writes_total.form.{form}"));
-        let request =
-            |code| (code, Metric::counter(&format!("http_requests_total.code.{code}.handler.receive")));
-        let limit = |limit: Limit| {
-            (limit, Metric::counter(&format!("ringside_limited_total.limit.{}", limit.name())))
+        let counters = RefCell::new(Vec::new());
+        let counter = |name: &str| {
+            let id = define_metric(MetricType::Counter, name).ok();
+            let metric = Rc::new(Metric { id, counted: Cell::new(0) });
+            counters.borrow_mut().push(Rc::clone(&metric));
+            metric
         };
+        let by_result = |name: &str| ByResult {
+            success: counter(&format!("{name}.result.success")),
+            error: counter(&format!("{name}.result.error")),
+        };
+        let form = |form| counter(&format!("ringside_writes_total.form.{form}"));
+        let request = |code| (code, counter(&format!("http_requests_total.code.{code}.handler.receive")));
+        let limit =
+            |limit: Limit| (limit, counter(&format!("ringside_limited_total.limit.{}", limit.name())));
         Self {
-            forward: ByResult::counter("thanos_receive_forward_requests_total"),
-            replication: ByResult::counter("thanos_receive_replications_total"),
-            late_write: ByResult::counter("ringside_late_writes_total"),
-            late_write_given_up: Metric::counter("ringside_late_writes_given_up_total"),
+            forward: by_result("thanos_receive_forward_requests_total"),
+            replication: by_result("thanos_receive_replications_total"),
+            late_write: by_result("ringside_late_writes_total"),
+            late_write_given_up: counter("ringside_late_writes_given_up_total"),
             unchanged: form("unchanged"),
             split: form("split"),
             empty: form("empty"),
-            received_bytes: Metric::counter("ringside_received_bytes_total"),
-            sent_bytes: Metric::counter("ringside_forwarded_bytes_total"),
-            held_back: Metric::counter("ringside_parts_held_back_total"),
-            waits: Metric::counter("ringside_parts_waited_for_cluster_total"),
-            client_gone: Metric::counter("ringside_clients_gone_total"),
-            charge_lost: Metric::counter("ringside_rate_charges_lost_total"),
+            received_bytes: counter("ringside_received_bytes_total"),
+            sent_bytes: counter("ringside_forwarded_bytes_total"),
+            held_back: counter("ringside_parts_held_back_total"),
+            waits: counter("ringside_parts_waited_for_cluster_total"),
+            client_gone: counter("ringside_clients_gone_total"),
+            charge_lost: counter("ringside_rate_charges_lost_total"),
             requests: CODES.into_iter().map(request).collect(),
             limits: Limit::ALL.into_iter().map(limit).collect(),
-            refreshes: Metric::counter("thanos_receive_hashrings_file_refreshes_total"),
-            changes: Metric::counter("thanos_receive_hashrings_file_changes_total"),
-            errors: Metric::counter("thanos_receive_hashrings_file_errors_total"),
-            reload_successful: Metric::gauge("thanos_receive_config_last_reload_successful"),
+            refreshes: counter("thanos_receive_hashrings_file_refreshes_total"),
+            changes: counter("thanos_receive_hashrings_file_changes_total"),
+            errors: counter("thanos_receive_hashrings_file_errors_total"),
+            reload_successful: Gauge::new("thanos_receive_config_last_reload_successful"),
             under_way: [
-                Metric::gauge("ringside_writes_in_flight"),
-                Metric::gauge("ringside_in_flight_bytes"),
-                Metric::gauge("ringside_late_write_bytes"),
-                Metric::gauge("ringside_arriving_bytes"),
+                Gauge::new("ringside_writes_in_flight"),
+                Gauge::new("ringside_in_flight_bytes"),
+                Gauge::new("ringside_late_write_bytes"),
+                Gauge::new("ringside_arriving_bytes"),
             ],
             own: RefCell::new(Levels::new(&HostData)),
+            counters: counters.take(),
         }
     }
 
@@ -158,10 +173,10 @@ impl Stats {
         }
         self.reload_successful.set(u64::from(config.refusal.is_none()));
         if loaded.configuration && config.refusal.is_none() {
-            Metric::gauge("thanos_receive_config_last_reload_success_timestamp_seconds").set(now_ms() / 1000);
+            Gauge::new("thanos_receive_config_last_reload_success_timestamp_seconds").set(now_ms() / 1000);
         }
-        Metric::gauge("thanos_receive_config_hash").set(config.hashrings_hash >> 12);
-        Metric::gauge("thanos_receive_replication_factor").set(config.replication_factor as u64);
+        Gauge::new("thanos_receive_config_hash").set(config.hashrings_hash >> 12);
+        Gauge::new("thanos_receive_replication_factor").set(config.replication_factor as u64);
         let mut shown = Vec::new();
         for named in config.hashrings.rings() {
             let name = label_value(named.name());
@@ -183,20 +198,20 @@ impl Stats {
                 self.received_bytes.add(received as i64);
                 self.sent_bytes.add(sent as i64);
                 match form {
-                    Form::Unchanged => self.unchanged,
-                    Form::Split => self.split,
+                    Form::Unchanged => &self.unchanged,
+                    Form::Split => &self.split,
                 }
             }
-            Counter::Empty => self.empty,
+            Counter::Empty => &self.empty,
             Counter::Forward { success } => self.forward.of(success),
             Counter::Replication { success } => self.replication.of(success),
             Counter::LateWrite { success } => self.late_write.of(success),
-            Counter::LateWriteGivenUp => self.late_write_given_up,
-            Counter::HeldBack => self.held_back,
-            Counter::Waits => self.waits,
+            Counter::LateWriteGivenUp => &self.late_write_given_up,
+            Counter::HeldBack => &self.held_back,
+            Counter::Waits => &self.waits,
             Counter::Limited(limit) => return self.limited(limit),
-            Counter::ChargeLost => self.charge_lost,
-            Counter::ClientGone => self.client_gone,
+            Counter::ChargeLost => &self.charge_lost,
+            Counter::ClientGone => &self.client_gone,
         };
         metric.add_one();
     }
@@ -209,6 +224,11 @@ impl Stats {
         if let Some(limit) = response.limit {
             self.limited(limit);
         }
+    }
+
+    /// Hands over what was counted.
+    pub(crate) fn hand_over(&self) {
+        self.counters.iter().for_each(|counter| counter.hand_over());
     }
 
     /// Shows how much is under way in all workers, as far as it is known in this one.
@@ -229,8 +249,8 @@ impl Stats {
 }
 
 fn show_ring(name: &str, nodes: usize, tenants: usize) {
-    Metric::gauge(&format!("thanos_receive_hashring_nodes.name.{name}")).set(nodes as u64);
-    Metric::gauge(&format!("thanos_receive_hashring_tenants.name.{name}")).set(tenants as u64);
+    Gauge::new(&format!("thanos_receive_hashring_nodes.name.{name}")).set(nodes as u64);
+    Gauge::new(&format!("thanos_receive_hashring_tenants.name.{name}")).set(tenants as u64);
 }
 
 /// Shows rings of earlier configurations as empty: the host forgets no metric.

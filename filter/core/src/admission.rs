@@ -53,7 +53,7 @@ pub(crate) fn admit(
     head: &Head<'_>,
     lookup: impl Fn(Lookup<'_>) -> Option<Vec<u8>>,
     shared: &impl SharedData,
-    now_ms: u64,
+    now_ms: impl FnOnce() -> u64,
 ) -> Admission {
     let (protocol, declared) = match judge(head, config.body_bytes_max) {
         Judgement::Pass => return Admission::Pass,
@@ -84,7 +84,7 @@ pub(crate) fn admit(
         return refuse(Some(&admitted.tenant), refusal);
     }
     if let Some(rate) = limits.rate
-        && let Err(seconds) = rate.admit(shared, &admitted.tenant, now_ms)
+        && let Err(seconds) = rate.admit(shared, &admitted.tenant, now_ms())
     {
         return refuse(Some(&admitted.tenant), Response::over_rate(rate, seconds));
     }

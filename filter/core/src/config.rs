@@ -48,8 +48,9 @@ pub struct Config {
     /// Whether every body is looked into here whose tenant has a limit; default false. Sidecars say how much they were sent
     /// and judge what is in it, Thanos Receive ingestors do neither.
     pub looks_inside: bool,
-    /// Whether the sidecars are asked how many series an unchanged body has, which the access log then has; default false.
-    pub logs_series: bool,
+    /// Whether Envoy's access log is told the tenant, the series and the verdict of each write; default false. The sidecars
+    /// are then asked how many series an unchanged body has.
+    pub access_log: bool,
     /// The limits of tenants for which neither metadata nor `tenant_limits` has any, default no limit.
     pub limits: Limits,
     /// The limits of single tenants, each as a whole in place of `limits`.
@@ -115,7 +116,7 @@ struct Raw {
     #[serde(default)]
     looks_inside: bool,
     #[serde(default)]
-    logs_series: bool,
+    access_log: bool,
     #[serde(default)]
     limits: RawLimits,
     #[serde(default)]
@@ -189,7 +190,7 @@ impl Config {
             in_flight_bytes_max: in_flight_bytes_max as usize,
             late_write_bytes_max: late_write_bytes_max as usize,
             looks_inside: raw.looks_inside,
-            logs_series: raw.logs_series,
+            access_log: raw.access_log,
             limits: raw.limits.try_into()?,
             tenant_limits,
             refusal: raw.refusal,

@@ -115,7 +115,7 @@ impl Fanouts {
         head: &Head<'_>,
         lookup: impl Fn(Lookup<'_>) -> Option<Vec<u8>>,
         shared: &impl SharedData,
-        now_ms: u64,
+        now_ms: impl FnOnce() -> u64,
     ) -> Admission {
         admit(&self.config, head, lookup, shared, now_ms)
     }
@@ -253,7 +253,7 @@ impl Fanouts {
         let left: Option<Rc<str>> =
             (plan.form == Form::Unchanged && !content.is_none()).then(|| content.to_string().into());
         let is_uncounted = admitted.limits.rate.is_some() && plan.samples.is_none();
-        let asks_series = self.config.logs_series && plan.series().is_none();
+        let asks_series = self.config.access_log && plan.series().is_none();
         let asks_written = admitted.protocol == Protocol::V2 || is_uncounted;
         let dispatch = |(part, planned): (u16, &crate::split::Part)| {
             let endpoint = ring.endpoints().get(planned.endpoint.get());

@@ -22,6 +22,7 @@ pub mod levels;
 pub mod limits;
 pub mod metadata;
 pub mod news;
+pub mod pairs;
 pub mod quorum;
 pub mod rate;
 pub mod reply;

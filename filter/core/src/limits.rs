@@ -11,7 +11,7 @@ use ringside_proto::limits::ContentLimits;
 use ringside_proto::settings::{LIMIT_NAMES, LIMIT_VALUES};
 use serde::Deserialize;
 
-use crate::metadata::{Unreadable, entries};
+use crate::pairs::{Unreadable, entries};
 use crate::rate::Rate;
 use crate::tenant::{Lookup, Place};
 
@@ -171,7 +171,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::{Limits, LimitsError, Lookup, Place, Rate, choose, number};
-    use crate::metadata::pairs;
+    use crate::pairs::pairs;
 
     fn at(place: Place, value: Vec<u8>) -> Result<Limits, LimitsError> {
         let default = Limits { body_bytes: Some(7), ..Limits::default() };

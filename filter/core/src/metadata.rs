@@ -6,11 +6,8 @@
 //! Invariant: a key that is there, whatever its value, is never taken for absent. Where nobody can tell, it counts as
 //! there and empty, if that would say something.
 
+use crate::pairs::{Unreadable, find};
 use crate::tenant::Place;
-
-/// A property that the host cannot hand over, such as a null, or a struct with a null within.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable;
 
 /// The keys of which an empty value says something: it refuses the request, or denies the header. Of the others one that
 /// is empty is no better than none.
@@ -29,88 +26,16 @@ pub fn value(
     let namespace = place.property_path();
     match property(namespace) {
         Ok(None) => None,
-        Ok(Some(pairs)) => find(&pairs, key).unwrap_or_else(|Unreadable| Some(Vec::new())),
+        Ok(Some(pairs)) => match find(&pairs, key) {
+            Ok(found) => found.map(<[u8]>::to_vec),
+            Err(Unreadable) => Some(Vec::new()),
+        },
         // Another key may be at fault, so this one is asked for by itself. Nothing may mean that it is empty.
         Err(Unreadable) => match property(&[namespace, &[key]].concat()) {
             Ok(None) if !MEANT_IF_EMPTY.contains(&key) => None,
             found => Some(found.ok().flatten().unwrap_or_default()),
         },
     }
-}
-
-fn find(pairs: &[u8], key: &str) -> Result<Option<Vec<u8>>, Unreadable> {
-    let mut pairs = Pairs::new(pairs)?;
-    while let Some((name, value)) = pairs.next()? {
-        if name == key.as_bytes() {
-            return Ok(Some(value.to_vec()));
-        }
-    }
-    Ok(None)
-}
-
-/// A key and its value.
-pub type Pair<'a> = (&'a [u8], &'a [u8]);
-
-/// The keys and values of a struct within our namespace. What is longer than its pairs is no struct: the bytes of a
-/// number would pass for one that is empty.
-pub fn entries(pairs: &[u8]) -> Result<Vec<Pair<'_>>, Unreadable> {
-    let mut entries = Vec::new();
-    let mut pairs = Pairs::new(pairs)?;
-    while let Some(entry) = pairs.next()? {
-        entries.push(entry);
-    }
-    if pairs.texts.is_empty() { Ok(entries) } else { Err(Unreadable) }
-}
-
-/// What proxy-wasm calls pairs: their number, the lengths of each key and value, and then each key and value, with a
-/// zero after it. Numbers have 32 bits, the lowest byte first.
-struct Pairs<'a> {
-    lengths: &'a [u8],
-    texts: &'a [u8],
-}
-
-impl<'a> Pairs<'a> {
-    fn new(pairs: &'a [u8]) -> Result<Self, Unreadable> {
-        let (count, rest) = number(pairs)?;
-        let lengths_end = count.checked_mul(8).ok_or(Unreadable)?;
-        let (lengths, texts) = rest.split_at_checked(lengths_end).ok_or(Unreadable)?;
-        Ok(Self { lengths, texts })
-    }
-
-    fn next(&mut self) -> Result<Option<Pair<'a>>, Unreadable> {
-        if self.lengths.is_empty() {
-            return Ok(None);
-        }
-        let (key_len, rest) = number(self.lengths)?;
-        let (value_len, rest) = number(rest)?;
-        self.lengths = rest;
-        Ok(Some((text(&mut self.texts, key_len)?, text(&mut self.texts, value_len)?)))
-    }
-}
-
-fn number(bytes: &[u8]) -> Result<(usize, &[u8]), Unreadable> {
-    let (number, rest) = bytes.split_first_chunk().ok_or(Unreadable)?;
-    Ok((u32::from_le_bytes(*number) as usize, rest))
-}
-
-fn text<'a>(texts: &mut &'a [u8], len: usize) -> Result<&'a [u8], Unreadable> {
-    let (text, rest) = texts.split_at_checked(len).ok_or(Unreadable)?;
-    *texts = rest.strip_prefix(&[0]).ok_or(Unreadable)?;
-    Ok(text)
-}
-
-/// Pairs as a host hands them over.
-#[cfg(test)]
-pub(crate) fn pairs(entries: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut out = (entries.len() as u32).to_le_bytes().to_vec();
-    for (key, value) in entries {
-        out.extend((key.len() as u32).to_le_bytes());
-        out.extend((value.len() as u32).to_le_bytes());
-    }
-    for (key, value) in entries {
-        out.extend([key.as_bytes(), b"\0", value, b"\0"].concat());
-    }
-    out
 }
 
 #[cfg(test)]
@@ -120,7 +45,8 @@ mod tests {
 
     use std::cell::Cell;
 
-    use super::{Place, Unreadable, entries as all, pairs, value};
+    use super::{Place, Unreadable, value};
+    use crate::pairs::{entries as all, pairs};
 
     /// A host whose namespace is as given, and which hands over the key itself as given.
     fn read(

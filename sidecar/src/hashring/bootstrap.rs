@@ -105,7 +105,7 @@ pub(super) struct Plugin {
     pub(super) in_flight_bytes_max: Option<u64>,
     pub(super) late_write_bytes_max: Option<u64>,
     /// There is an access log to tell it to.
-    pub(super) logs_series: bool,
+    pub(super) access_log: bool,
     /// What stands behind the ring's addresses neither says how much it was sent nor judges by our limits.
     pub(super) looks_inside: bool,
     pub(super) limits: Limits,
@@ -292,7 +292,7 @@ impl Plugin {
         let settings = [
             ("in_flight_bytes_max", self.in_flight_bytes_max.map(serde_json::Value::from)),
             ("late_write_bytes_max", self.late_write_bytes_max.map(serde_json::Value::from)),
-            ("logs_series", self.logs_series.then_some(true.into())),
+            ("access_log", self.access_log.then_some(true.into())),
             ("looks_inside", self.looks_inside.then_some(true.into())),
         ];
         let settings = settings.into_iter().filter_map(|(name, value)| Some((name, value?)));

@@ -184,7 +184,7 @@ pub(super) fn bootstrap(flags: &RenderFlags, inputs: &Inputs) -> anyhow::Result<
             body_bytes_max: flags.body_bytes_max,
             in_flight_bytes_max: flags.in_flight_bytes_max,
             late_write_bytes_max: flags.late_write_bytes_max,
-            logs_series: flags.access_log.is_some(),
+            access_log: flags.access_log.is_some(),
             looks_inside: flags.upstream == UpstreamKind::ThanosReceive,
             limits,
             refusal: None,

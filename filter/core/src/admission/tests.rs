@@ -7,7 +7,7 @@ use ringside_proto::Protocol;
 
 use super::{Admission, Admitted, admit};
 use crate::config::Config;
-use crate::metadata::pairs;
+use crate::pairs::pairs;
 use crate::rate::Rate;
 use crate::rate::tests::Shared;
 use crate::reply::Response;
@@ -36,7 +36,7 @@ fn admitted(head: &Head<'_>, tenant: &str, limits: Option<&[(&str, &[u8])]>, sha
         Lookup::Metadata(Place::Route, "limits") => limits.map(pairs),
         _ => None,
     };
-    admit(&config(), head, lookup, shared, 1000)
+    admit(&config(), head, lookup, shared, || 1000)
 }
 
 fn read(admission: Admission) -> Admitted {
@@ -111,7 +111,7 @@ fn a_tenant_that_the_operator_got_wrong_loses_nothing() {
     for (place, status) in [(Place::Dynamic, 400), (Place::Route, 503), (Place::VirtualHost, 503)] {
         let lookup =
             |wanted: Lookup<'_>| (wanted == Lookup::Metadata(place, "tenant")).then(|| b"a/b".to_vec());
-        let response = refusal(admit(&config(), &WRITE, lookup, &Shared::default(), 1000));
+        let response = refusal(admit(&config(), &WRITE, lookup, &Shared::default(), || 1000));
         assert_eq!(response.status, status, "{place}");
     }
 }

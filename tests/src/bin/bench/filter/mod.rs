@@ -9,7 +9,7 @@ mod page;
 mod proxy;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -27,7 +27,7 @@ const WARM: usize = 20;
 /// Scrapes that are measured for the page.
 const SCRAPES: usize = 400;
 /// Scrapes that one Envoy gets before it is the other's turn.
-const TURN: usize = 5;
+const TURN: usize = 20;
 /// Endpoints of the two rings. With as many as there are replicas, bodies go out as they came.
 const RINGS: [usize; 2] = [3, 6];
 const REPLICATION_FACTOR: usize = 3;
@@ -74,6 +74,8 @@ pub(crate) enum What {
     Core,
     /// Envoy with the filter.
     Wasm,
+    /// Envoy with another module, to compare the two; only with `--beside`.
+    Beside,
     /// Envoy without it, which mirrors each body to two further receivers.
     Mirror,
     /// Envoy without it.
@@ -97,15 +99,20 @@ pub(crate) struct Flags {
     /// Further flags for `ringside hashring render`, to see what another setting costs; then neither.
     #[arg(long, allow_hyphen_values = true)]
     render: Vec<String>,
+    /// Another build of the module, which gets the load in turns with the usual one; then neither.
+    #[arg(long)]
+    beside: Option<PathBuf>,
 }
 
 impl Flags {
     fn is_for_page(&self) -> bool {
-        self.scrapes.is_none() && self.what.is_empty() && self.rings.is_empty() && self.render.is_empty()
+        let is_less = self.scrapes.is_some() || !self.what.is_empty() || !self.rings.is_empty();
+        !is_less && self.render.is_empty() && self.beside.is_none()
     }
 
     fn wants(&self, what: What) -> bool {
-        self.what.is_empty() || self.what.contains(&what)
+        let is_wanted = self.what.is_empty() || self.what.contains(&what);
+        if what == What::Beside { self.beside.is_some() } else { is_wanted }
     }
 }
 
@@ -132,15 +139,18 @@ pub(crate) async fn run(flags: &Flags, folder: &Path) -> Result<()> {
     let mut filters = Vec::new();
     for endpoints in RINGS.into_iter().filter(|ring| flags.rings.is_empty() || flags.rings.contains(ring)) {
         let folder = folder.join(format!("{endpoints}"));
-        let envoys = [What::Wasm, What::Mirror, What::Plain];
+        let envoys = [What::Wasm, What::Beside, What::Mirror, What::Plain];
         let envoys: Vec<What> = envoys.into_iter().filter(|what| flags.wants(*what)).collect();
-        let costs = proxy::in_turns(&load, endpoints, &envoys, render, &folder).await?;
+        let costs = proxy::in_turns(&load, endpoints, &envoys, flags, &folder).await?;
         let mut filter = Filter { endpoints, costs, first_sight: None };
         if flags.wants(What::Core) {
             filter.costs.insert(What::Core, core::measure(&load, endpoints, true)?);
             filter.first_sight = Some(core::measure(&load, endpoints, false)?);
         }
         println!("{}", page::filter(&filter));
+        if let Some(cost) = filter.costs.get(&What::Beside) {
+            println!("the module beside it: {:.0} k\n", cost.samples_per_cpu_second() / 1000.0);
+        }
         filters.push(filter);
     }
     if !flags.wants(What::Path) {

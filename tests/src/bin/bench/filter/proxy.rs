@@ -10,10 +10,10 @@ use ringside_e2e::envoy::Envoy;
 use ringside_e2e::process::Process;
 use ringside_e2e::receiver::Receiver;
 use ringside_e2e::sidecar::{Setup, Sidecar};
-use ringside_e2e::wait;
+use ringside_e2e::{tools, wait};
 use serde_json::{Value, json};
 
-use super::{Cost, Path3, REPLICATION_FACTOR, TURN, WARM, What, hashrings};
+use super::{Cost, Flags, Path3, REPLICATION_FACTOR, TURN, WARM, What, hashrings};
 use crate::cores;
 use crate::load::Load;
 use crate::sender::{self, Endpoint, Exchange};
@@ -55,7 +55,7 @@ pub(super) async fn in_turns(
     load: &Load,
     endpoints: usize,
     kinds: &[What],
-    further: &[String],
+    flags: &Flags,
     folder: &Path,
 ) -> Result<BTreeMap<What, Cost>> {
     let mut sides = Vec::new();
@@ -65,9 +65,11 @@ pub(super) async fn in_turns(
         let edit = |bootstrap: &mut String| match kind {
             What::Plain => without_filter(bootstrap, clusters.get(..1).unwrap_or_default()),
             What::Mirror => without_filter(bootstrap, clusters.get(..REPLICATION_FACTOR).unwrap_or_default()),
+            What::Beside => with_module(bootstrap, flags.beside.as_deref()),
             What::Wasm | What::Core | What::Path => Ok(()),
         };
-        let envoy = start(&folder.join(format!("{kind:?}")), &addresses(&receivers), further, edit).await?;
+        let folder = folder.join(format!("{kind:?}"));
+        let envoy = start(&folder, &addresses(&receivers), &flags.render, edit).await?;
         sides.push(Side {
             kind: *kind,
             envoy,
@@ -163,6 +165,14 @@ fn without_filter(bootstrap: &mut String, clusters: &[String]) -> Result<()> {
         route["route"]["request_mirror_policies"] = mirrors.collect();
     }
     *bootstrap = root.to_string();
+    Ok(())
+}
+
+/// Has Envoy load another module.
+fn with_module(bootstrap: &mut String, module: Option<&Path>) -> Result<()> {
+    let module = std::fs::canonicalize(module.context("no module")?)?;
+    let usual = tools::wasm_module()?;
+    *bootstrap = bootstrap.replace(&usual.display().to_string(), &module.display().to_string());
     Ok(())
 }
 
