@@ -11,7 +11,9 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, MapType};
 use ringside_filter_core::metadata;
 use ringside_filter_core::pairs::Unreadable;
-use ringside_filter_core::{Admission, Admitted, Event, Head, Lookup, Place, RequestId, Response};
+use ringside_filter_core::{
+    Admission, Admitted, Event, HEADERS_WRITTEN, Head, Lookup, Place, Protocol, RequestId, Response,
+};
 
 use crate::effects::{Worker, now_ms};
 use crate::header_map::HeaderMap;
@@ -64,6 +66,9 @@ impl Http {
 impl Context for Http {
     fn on_done(&mut self) -> bool {
         if let (State::Reading(_) | State::Waiting, Some(worker)) = (&self.state, &self.worker) {
+            if self.is_unanswered(worker) {
+                worker.host_responded(response_code());
+            }
             worker.on_http(Event::ClientGone { request: self.request });
         }
         true
@@ -131,6 +136,16 @@ impl HttpContext for Http {
         }
     }
 
+    fn on_http_response_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
+        // Envoy's own answer, to a body that stopped half way: a sender of 2.0 is told also there that nothing is written.
+        if let State::Reading(Admitted { protocol: Protocol::V2, .. }) = &self.state {
+            for name in HEADERS_WRITTEN {
+                let _ = hostcalls::set_map_value(MapType::HttpResponseHeaders, name, Some("0"));
+            }
+        }
+        Action::Continue
+    }
+
     fn on_http_request_trailers(&mut self, _trailers: usize) -> Action {
         // A stream with trailers ends here, not with its body.
         let (State::Reading(admitted), Some(worker)) = (&self.state, self.worker.clone()) else {
@@ -142,6 +157,15 @@ impl HttpContext for Http {
 }
 
 impl Http {
+    /// Whether no answer of the filter's has been given.
+    fn is_unanswered(&self, worker: &Worker) -> bool {
+        match self.state {
+            State::Passed | State::Answered => false,
+            State::Reading(_) => true,
+            State::Waiting => worker.judge(|fanouts| fanouts.is_awaited(self.request)),
+        }
+    }
+
     /// What to do with data that is not read here.
     fn idle(&self) -> Action {
         if matches!(self.state, State::Passed) { Action::Continue } else { Action::Pause }
@@ -161,6 +185,12 @@ impl Namespaces {
             _ => property(path),
         })
     }
+}
+
+/// The status that the client got, if it got any.
+fn response_code() -> Option<u16> {
+    let code = property(&["response", "code"]).ok()??;
+    u16::try_from(i64::from_le_bytes(code.try_into().ok()?)).ok().filter(|code| *code > 0)
 }
 
 fn property(path: &[&str]) -> Result<Option<Vec<u8>>, Unreadable> {

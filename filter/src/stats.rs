@@ -19,8 +19,8 @@ use ringside_hashring::Tenants;
 use crate::effects::now_ms;
 use crate::shared_data::HostData;
 
-/// The statuses that the filter answers with.
-const CODES: [u16; 10] = [200, 204, 400, 404, 405, 409, 413, 415, 429, 503];
+/// The statuses that a write is answered with, the last two by Envoy alone.
+const CODES: [u16; 12] = [200, 204, 400, 404, 405, 409, 413, 415, 429, 503, 408, 504];
 /// Where the workers keep the names of all rings that they have shown.
 const SHOWN: &str = "ringside.shown";
 
@@ -218,11 +218,16 @@ impl Stats {
 
     /// Counts an answer to a client.
     pub(crate) fn responded(&self, response: &Response) {
-        if let Some((_, metric)) = self.requests.iter().find(|(code, _)| *code == response.status) {
-            metric.add_one();
-        }
+        self.answered(response.status);
         if let Some(limit) = response.limit {
             self.limited(limit);
+        }
+    }
+
+    /// Counts a status that a client got.
+    pub(crate) fn answered(&self, status: u16) {
+        if let Some((_, metric)) = self.requests.iter().find(|(code, _)| *code == status) {
+            metric.add_one();
         }
     }
 

@@ -49,6 +49,10 @@ pub const HEADER_SERIES: &str = "x-ringside-series";
 /// Content type of an answer that carries a [`ringside::WriteRefused`].
 pub const CONTENT_TYPE_REFUSED: &str = "application/x-protobuf;proto=ringside.v1.WriteRefused";
 
+/// The longest list of refused series. A body can hold one for every two bytes; a sidecar that refuses more of them answers
+/// without a list, which counts for all, and the filter reads no longer one.
+pub const REFUSED_LISTED_MAX: usize = 100_000;
+
 /// The paths that take remote write. The first is Thanos', the others are aliases.
 pub const WRITE_PATHS: [&str; 3] = ["/api/v1/receive", "/api/v1/write", "/api/v1/push"];
 

@@ -15,7 +15,8 @@ use ringside_e2e::contents::Labels;
 use ringside_e2e::envoy::Envoy;
 use ringside_e2e::receiver::{Receiver, Reply};
 use ringside_e2e::scratch::Scratch;
-use ringside_e2e::{wait, wire};
+use ringside_e2e::{wait, wire, wire_v2};
+use ringside_proto::protocol::HEADERS_WRITTEN;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::TcpStream;
 
@@ -246,17 +247,28 @@ async fn bodies_that_are_refused_are_not_waited_for() -> Result<()> {
     Ok(())
 }
 
-/// Senders drop their data at a 408, which is what Envoy itself says of a request that stops half way.
+/// Senders drop their data at a 408, which is what Envoy itself says of a request that stops half way. Its answer counts, and
+/// has the headers that one of 2.0 is owed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_stalls_is_asked_for_again() -> Result<()> {
     let stage = Stage::start("bodies-stalled", REPLICAS, &["--write-timeout=10ms".to_owned()]).await?;
-    for lines in [["content-length: 1000"], ["transfer-encoding: chunked"]] {
+    let v2 = format!("content-type: {}", wire_v2::CONTENT_TYPE);
+    let cases = [["content-length: 1000", &v2], ["transfer-encoding: chunked", "x-other: 1"]];
+    for lines in cases {
         let mut raw = Raw::connect(&stage, &lines).await?;
         raw.send(b"1f4\r\nhalf a body").await?;
         let (status, head) = raw.answer().await?;
         ensure!(status == 503 && head.contains(&"retry-after: 1".to_owned()), "{lines:?}: {status} {head:?}");
+        let zeros = HEADERS_WRITTEN.iter().filter(|name| head.contains(&format!("{name}: 0"))).count();
+        ensure!(zeros == if lines.contains(&&*v2) { 3 } else { 0 }, "{lines:?}: {head:?}");
     }
     ensure!(stage.parts().await?.is_empty(), "half a body went on");
+    wait::eventually("the answers to be counted", async || {
+        let counted = stage.envoy.metrics().await?.sum("http_requests_total", &["503", "receive"]);
+        ensure!(counted == cases.len() as f64, "{counted} answers of 503");
+        Ok(())
+    })
+    .await?;
     stage.scratch.passed();
     Ok(())
 }

@@ -10,12 +10,12 @@
 use prost::Message as _;
 use ringside_proto::remote_write_v2::Contents;
 use ringside_proto::ringside::{Reason, RefusedSeries, WriteRefused};
-use ringside_proto::{CONTENT_TYPE_REFUSED, Protocol, protocol};
+use ringside_proto::{CONTENT_TYPE_REFUSED, Protocol, REFUSED_LISTED_MAX, protocol};
 
 use crate::quorum::Outcome;
 
 /// The longest refusal list that is read, in bytes. A host need not hand over more than one byte beyond it.
-pub const ANSWER_BYTES_MAX: usize = 8 << 20;
+pub const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// The status by which a host says that it waited in vain.
 const TIMED_OUT: u16 = 504;
 /// How much of a sidecar's message is kept, in bytes.
@@ -46,8 +46,6 @@ pub struct Answer {
     pub contents: Option<Contents>,
     /// The sidecar's own words, empty if it had none.
     pub message: String,
-    /// Whether the sidecar said anything at all.
-    pub came: bool,
 }
 
 /// One series that a sidecar refused, by its index in the part.
@@ -80,12 +78,12 @@ impl From<Missing> for Contents {
 impl Answer {
     /// The same outcome for every series of the part.
     pub fn whole(outcome: Outcome, message: impl Into<String>) -> Self {
-        Self { rest: outcome, refused: Vec::new(), contents: None, message: message.into(), came: true }
+        Self { rest: outcome, refused: Vec::new(), contents: None, message: message.into() }
     }
 
     /// No answer, for this reason.
     pub fn none(message: impl Into<String>) -> Self {
-        Self { came: false, ..Self::whole(Outcome::Unavailable, message) }
+        Self::whole(Outcome::Unavailable, message)
     }
 
     /// Reads an answer to a part of this version; `holds` says whether the part has a series of that index.
@@ -113,6 +111,9 @@ impl Answer {
         let Ok(list) = WriteRefused::decode(body) else {
             return Self::whole(Outcome::Unavailable, "the list of refused series is unreadable");
         };
+        if list.series.len() > REFUSED_LISTED_MAX {
+            return Self::whole(Outcome::Unavailable, "the list of refused series has too many");
+        }
         if !list.series.iter().all(|series| holds(series.index)) {
             return Self::whole(
                 Outcome::Unavailable,
@@ -128,7 +129,7 @@ impl Answer {
             refused.iter().for_each(|series| contents += series.missing.into());
             contents
         });
-        Self { rest: Outcome::Stored, refused, contents, message: words(status, &list.message), came: true }
+        Self { rest: Outcome::Stored, refused, contents, message: words(status, &list.message) }
     }
 }
 
@@ -146,6 +147,7 @@ fn refused(series: &RefusedSeries) -> Refused {
 fn in_order(mut refused: Vec<Refused>) -> Vec<Refused> {
     refused.sort_unstable_by_key(|series| (series.index, std::cmp::Reverse(series.outcome)));
     refused.dedup_by_key(|series| series.index);
+    refused.shrink_to_fit();
     refused
 }
 

@@ -105,7 +105,7 @@ pub enum Counter {
     Replication { success: bool },
     /// A sidecar's answer that came after the verdict.
     LateWrite { success: bool },
-    /// A part that was still under way at the verdict, and never got an answer.
+    /// A part that came to its end after the verdict, and its sidecar neither stored nor refused it.
     LateWriteGivenUp,
     /// A part was not sent, because too much is under way to its sidecar.
     HeldBack,

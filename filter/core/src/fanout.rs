@@ -1,8 +1,9 @@
 //! The writes under way: events in, effects out.
 //!
 //! Owns the way from a complete body to its parts, the time that a verdict may take, and the bounds on what is under
-//! way. A verdict leaves as soon as it is fixed; the remaining parts are carried to their end (see `write`). It does
-//! no I/O and reads no clock: the host turns effects into calls, and calls back with events.
+//! way. A verdict leaves as soon as it is fixed, and in remote write 2.0 what is written is, too; the remaining parts are
+//! carried to their end (see `write`). It does no I/O and reads no clock: the host turns effects into calls, and calls
+//! back with events.
 //!
 //! Invariants: a client gets at most one answer, and gets it within the write timeout. Each part of a write is
 //! accounted for once. Nothing of a write but its deadline is kept beyond its last part, and its bodies not beyond their
@@ -21,7 +22,7 @@ use crate::backlog::Backlog;
 use crate::config::Config;
 use crate::events::{Call, Counter, Dispatch, Effect, Event, RequestId};
 use crate::limits::Limit;
-use crate::quorum::Rule;
+use crate::quorum::{Outcome, Rule};
 use crate::rate::SharedData;
 use crate::reply::Response;
 use crate::request::{Head, judge_length};
@@ -38,6 +39,10 @@ const TICK_MS_MAX: u64 = 1000;
 const HELD_BACK: &str = "not sent: too much is under way to it";
 const NOT_DISPATCHED: &str = "not sent: no such cluster, or none of its hosts can take it";
 const TOO_MANY_BYTES: &str = "too many bytes are under way";
+const TOO_MUCH_KEPT: &str = "too many series are under way";
+const TOO_MANY_REFUSED: &str = "the lists of refused series are too long together";
+/// Less than this is not counted of what is kept of a write, in bytes.
+const KEPT_BYTES_MIN: usize = 4 << 10;
 /// The most writes under way in one worker, late ones included. Beyond it a write gets 503 at once.
 pub const WRITES_MAX: usize = 1 << 16;
 
@@ -56,6 +61,8 @@ pub struct Fanouts {
     /// The bodies without a verdict, whole or not, of tenants that have a limit on them. What a slow sidecar keeps of a
     /// write that has its verdict is no tenant's fault.
     unanswered: Account<TenantId>,
+    /// What is kept of single series up to the verdict: where each is, and what was refused.
+    kept: Account<()>,
     backlog: Backlog,
     waiting: Waiting,
     draining: bool,
@@ -73,6 +80,7 @@ impl Fanouts {
             now_ms: 0,
             arriving: Account::default(),
             unanswered: Account::default(),
+            kept: Account::default(),
             backlog,
             waiting: Waiting::default(),
             draining: false,
@@ -86,6 +94,11 @@ impl Fanouts {
     /// The number of writes under way, late ones included.
     pub fn writes(&self) -> usize {
         self.writes.len()
+    }
+
+    /// Whether the client of a request waits for its verdict.
+    pub fn is_awaited(&self, request: RequestId) -> bool {
+        self.writes.get(&request).is_some_and(Write::is_awaited)
     }
 
     /// How much is there of bodies that are not whole, in bytes.
@@ -106,7 +119,8 @@ impl Fanouts {
     /// Whether nothing is kept of any write: none is under way, and no client's time is watched.
     pub fn is_empty(&self) -> bool {
         let is_idle = self.writes.is_empty() && self.deadlines.is_empty() && self.arriving.is_empty();
-        is_idle && self.unanswered.is_empty() && self.backlog.is_empty() && self.waiting.is_empty()
+        let is_settled = is_idle && self.unanswered.is_empty() && self.kept.is_empty();
+        is_settled && self.backlog.is_empty() && self.waiting.is_empty()
     }
 
     /// Judges a request from its headers, and finds out its tenant and the limits of that.
@@ -154,7 +168,7 @@ impl Fanouts {
             Event::Body { request, admitted, body } => {
                 self.arriving.end(request);
                 if let Err(response) = self.start(request, &admitted, body, effects) {
-                    self.unanswered.end(request);
+                    self.settle(request);
                     let response = unwritten(admitted.protocol, response);
                     effects.push(Effect::Respond { request, response, series: None });
                 }
@@ -237,7 +251,11 @@ impl Fanouts {
         let rule = Rule::new(ring.replication_factor());
         let (dispatches, series) = (self.dispatches(ring, request, admitted, &plan), plan.series());
         let tally = Tally::new(rule, plan.layout, plan.refused);
-        self.send(request, Write::new(admitted.protocol, tally, series, charge), dispatches, effects);
+        let write = Write::new(admitted.protocol, tally, series, charge);
+        if !keep(&mut self.kept, request, write.kept_bytes(), self.config.in_flight_bytes_max) {
+            return Err(Response::over_limit(503, Limit::InFlight, TOO_MUCH_KEPT));
+        }
+        self.send(request, write, dispatches, effects);
         Ok(())
     }
 
@@ -284,7 +302,7 @@ impl Fanouts {
         if dispatches.is_empty() {
             // No series is left to be sent.
             write.decide(request, effects);
-            self.unanswered.end(request);
+            self.settle(request);
             return;
         }
         let mut held_back = Vec::new();
@@ -318,19 +336,35 @@ impl Fanouts {
         let Some(write) = self.writes.get_mut(&call.request) else { return };
         let Some(part) = write.end(call.part) else { return };
         self.backlog.release(&part.address, part.bytes, part.is_late);
-        let answer = read(write);
-        write.count(call.request, call.part, answer, effects);
-        if write.has_verdict() {
-            write.owe(&mut self.backlog);
-            self.unanswered.end(call.request);
+        let mut answer = read(write);
+        if !answer.refused.is_empty() && !write.has_verdict() {
+            let (before, max) = (write.kept_bytes(), self.config.in_flight_bytes_max);
+            let after = before + size_of_val(&*answer.refused);
+            if !keep(&mut self.kept, call.request, after, max) {
+                answer = Answer::whole(Outcome::Unavailable, TOO_MANY_REFUSED);
+                keep(&mut self.kept, call.request, before, usize::MAX);
+            }
         }
-        if write.is_over() {
-            if write.is_uncharged() {
+        write.count(call.request, call.part, answer, effects);
+        let (has_verdict, is_over, is_uncharged) =
+            (write.has_verdict(), write.is_over(), write.is_uncharged());
+        if has_verdict {
+            write.owe(&mut self.backlog);
+            self.settle(call.request);
+        }
+        if is_over {
+            if is_uncharged {
                 effects.push(Effect::Count(Counter::ChargeLost));
             }
             self.writes.remove(&call.request);
             self.drained(effects);
         }
+    }
+
+    /// Nothing is kept any more of what only a verdict needs.
+    fn settle(&mut self, request: RequestId) {
+        self.unanswered.end(request);
+        self.kept.end(request);
     }
 
     /// Ends the wait of writes whose time is up, and looks after the parts that wait for a cluster.
@@ -341,7 +375,7 @@ impl Fanouts {
                 let message = format!("no answer within {} ms", self.config.write_timeout_ms);
                 write.expire(request, &message, effects);
                 write.owe(&mut self.backlog);
-                self.unanswered.end(request);
+                self.settle(request);
             }
         }
         for call in self.waiting.expired(self.now_ms) {
@@ -355,6 +389,12 @@ impl Fanouts {
             effects.push(Effect::Drained);
         }
     }
+}
+
+/// Takes note of what is kept of a write's series. False if that is too much with what is kept of others. What nearly
+/// every write keeps is bounded by their number.
+fn keep(kept: &mut Account<()>, request: RequestId, bytes: usize, bytes_max: usize) -> bool {
+    bytes < KEPT_BYTES_MIN || kept.note(request, &(), bytes, bytes_max)
 }
 
 /// The ring of a request: the one that metadata names, or else the tenant's.

@@ -80,6 +80,12 @@ impl Layout {
         self.order.len() as u64
     }
 
+    /// What it takes in memory, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let members: usize = self.sets.iter().map(|set| size_of_val(&*set.members)).sum();
+        members + size_of_val(&*self.sets) + size_of_val(&*self.order)
+    }
+
     /// The number of parts.
     pub fn parts(&self) -> usize {
         self.parts.len()

@@ -45,7 +45,7 @@ pub use quorum::Outcome;
 pub use rate::{Rate, SharedData};
 pub use reply::Response;
 pub use request::Head;
-pub use ringside_proto::HEADER_SERIES;
 pub use ringside_proto::protocol::HEADERS_WRITTEN;
+pub use ringside_proto::{HEADER_SERIES, Protocol};
 pub use split::Form;
 pub use tenant::{Lookup, Place, TenantId};

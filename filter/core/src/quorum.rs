@@ -18,7 +18,7 @@ use ringside_proto::Protocol;
 pub enum Outcome {
     /// Durably stored.
     Stored,
-    /// Refused for good: it conflicts with what is stored (409).
+    /// Refused for good: it conflicts with what is stored (409; to remote write 2.0, which knows no other refusal, 400).
     Conflict,
     /// Refused for good: too large (413).
     TooLarge,
@@ -48,9 +48,9 @@ impl Outcome {
     pub fn status(self, protocol: Protocol) -> u16 {
         match self {
             Self::Stored => protocol.success(),
-            Self::Conflict => 409,
+            Self::Conflict if protocol == Protocol::V1 => 409,
             Self::TooLarge => 413,
-            Self::Invalid => 400,
+            Self::Conflict | Self::Invalid => 400,
             Self::Unsupported => 415,
             Self::Limited => 429,
             Self::Unavailable => 503,

@@ -30,12 +30,20 @@ pub struct Response {
     pub body: String,
     /// The limit that it is about, where the filter found it hit.
     pub limit: Option<Limit>,
+    /// What it tells of the request.
+    pub outcome: Outcome,
 }
 
 impl Response {
     /// Everything is stored.
     pub fn stored(protocol: Protocol) -> Self {
-        Self { status: protocol.success(), headers: Vec::new(), body: String::new(), limit: None }
+        Self {
+            status: protocol.success(),
+            headers: Vec::new(),
+            body: String::new(),
+            limit: None,
+            outcome: Outcome::Stored,
+        }
     }
 
     /// A refusal of the whole request, with a message of one line.
@@ -46,7 +54,8 @@ impl Response {
         }
         let mut body = message.into();
         body.push('\n');
-        Self { status, headers, body, limit: None }
+        let outcome = if status == 405 { Outcome::Invalid } else { outcome_of(status) };
+        Self { status, headers, body, limit: None, outcome }
     }
 
     /// A refusal of what is beyond a limit.
@@ -95,19 +104,17 @@ impl Response {
         address: impl Fn(u16) -> Option<&'a str>,
     ) -> Self {
         let status = verdict.status(protocol);
+        let refusal = |message| Self { outcome: verdict, ..Self::refusal(status, message) };
         match tally.cause(verdict) {
-            Some(cause) => Self::refusal(status, words(&cause, tally, cause.part.and_then(address))),
+            Some(cause) => refusal(words(&cause, tally, cause.part.and_then(address))),
             None if verdict == Outcome::Stored => Self::stored(protocol),
-            None => Self::refusal(status, headline(verdict, tally)),
+            None => refusal(headline(verdict, tally)),
         }
     }
 
     /// What became of the request, in one word for an access log.
     pub fn verdict_name(&self) -> &'static str {
-        match self.status {
-            405 => Outcome::Invalid.name(),
-            status => outcome_of(status).name(),
-        }
+        self.outcome.name()
     }
 
     /// Says what is written, as every answer to a request of remote write 2.0 does, and none to one of 1.0.

@@ -72,6 +72,12 @@ impl Tally {
         &self.layout
     }
 
+    /// What is kept of the series of the request, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let refused = self.answers.iter().flatten().map(|answer| size_of_val(&*answer.refused));
+        self.layout.bytes() + refused.sum::<usize>()
+    }
+
     pub fn rule(&self) -> Rule {
         self.rule
     }

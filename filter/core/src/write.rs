@@ -81,6 +81,16 @@ impl Write {
         std::mem::take(&mut part.is_outstanding).then_some(part)
     }
 
+    /// Whether the client waits for a verdict.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.client_waits
+    }
+
+    /// What is kept of it in memory up to the verdict, in bytes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.tally.as_ref().map_or(0, Tally::bytes)
+    }
+
     pub(crate) fn has_verdict(&self) -> bool {
         self.tally.is_none()
     }
@@ -121,7 +131,7 @@ impl Write {
         let Some(tally) = &mut self.tally else {
             self.charge(effects);
             effects.push(Effect::Count(Counter::LateWrite { success }));
-            if !answer.came {
+            if answer.rest == Outcome::Unavailable {
                 effects.push(Effect::Count(Counter::LateWriteGivenUp));
             }
             return;
@@ -146,12 +156,12 @@ impl Write {
     }
 
     /// Gives the verdict if it is fixed, and with it up all that only a verdict needs. In remote write 2.0 the counts of
-    /// what is written belong to it.
+    /// what is written belong to it, and are waited for as long as a verdict is.
     pub(crate) fn decide(&mut self, request: RequestId, effects: &mut Vec<Effect>) {
         let Some(verdict) = self.tally.as_ref().and_then(Tally::verdict) else { return };
-        let written = match self.protocol {
-            Protocol::V1 => Some(Contents::default()),
-            Protocol::V2 => self.tally.as_ref().and_then(Tally::written),
+        let written = match (self.protocol, &self.tally) {
+            (Protocol::V2, Some(tally)) => tally.written(),
+            _ => Some(Contents::default()),
         };
         let Some(written) = written else { return };
         let Some(tally) = self.tally.take() else { return };

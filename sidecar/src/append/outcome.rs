@@ -2,6 +2,7 @@
 //!
 //! Owns which reason stands for a refusal of the storage. What a reason means for the answer is [`crate::error`]'s.
 
+use ringside_proto::REFUSED_LISTED_MAX;
 use ringside_proto::labels::label_fields;
 use ringside_proto::remote_write_v2::Contents;
 use ringside_proto::ringside::{Reason, RefusedSeries};
@@ -11,10 +12,6 @@ use crate::error::severity;
 
 /// Longest message that one refusal puts into the answer, in bytes: labels can be as large as a body.
 pub(super) const MESSAGE_BYTES_MAX: usize = 1024;
-
-/// The longest list of refused series. A body can hold one for every two bytes; what refuses more of them answers
-/// without a list, which counts for all.
-pub(crate) const REFUSED_LISTED_MAX: usize = 100_000;
 
 /// What became of a request whose accepted part is durable.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -50,21 +47,27 @@ impl Outcome {
         if self.worst.is_none_or(|worst| severity(reason) > severity(worst)) {
             self.worst = Some(reason);
         }
-        self.missing += missing;
         let again = self.last.replace(index) == Some(index);
         self.refused_count += u64::from(!again);
         if !again && self.refused.len() < REFUSED_LISTED_MAX {
             let refused = RefusedSeries { index, reason: reason.into(), ..RefusedSeries::default() };
             self.refused.push(refused);
         }
+        self.miss(index, missing);
+        let Some(refused) = self.refused.last_mut().filter(|refused| refused.index == index) else { return };
+        if severity(reason) > severity(refused.reason()) {
+            refused.set_reason(reason);
+        }
+    }
+
+    /// Notes that `missing` of the series at `index` is not stored, for which it is not refused by itself.
+    pub(super) fn miss(&mut self, index: u32, missing: Contents) {
+        self.missing += missing;
         let Some(refused) = self.refused.last_mut().filter(|refused| refused.index == index) else { return };
         let add = |sum: &mut u32, more: u64| *sum = sum.saturating_add(more.try_into().unwrap_or(u32::MAX));
         add(&mut refused.samples_missing, missing.samples);
         add(&mut refused.histograms_missing, missing.histograms);
         add(&mut refused.exemplars_missing, missing.exemplars);
-        if severity(reason) > severity(refused.reason()) {
-            refused.set_reason(reason);
-        }
     }
 }
 

@@ -227,8 +227,10 @@ impl<'k> Writer<'_, '_, 'k> {
             return self.outcome.refuse(index, Reason::Invalid, EXEMPLAR, message);
         };
         let Exemplar { t_ms, value, labels: own } = exemplar;
-        if let Err(refusal) = self.appender.exemplar(series, t_ms, value, &own) {
-            self.refuse(index, EXEMPLAR, &refusal, labels);
+        match self.appender.exemplar(series, t_ms, value, &own) {
+            Ok(true) => {}
+            Ok(false) => self.outcome.miss(index, EXEMPLAR),
+            Err(refusal) => self.refuse(index, EXEMPLAR, &refusal, labels),
         }
     }
 

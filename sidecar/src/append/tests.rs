@@ -10,8 +10,9 @@ use ringside_proto::remote_write_v2::{EXPANDED_BYTES_MAX, LABEL_BYTES_MAX};
 use ringside_proto::ringside::Reason;
 use ringside_tsdb::Options;
 
-use super::outcome::{MESSAGE_BYTES_MAX, REFUSED_LISTED_MAX, truncate};
+use super::outcome::{MESSAGE_BYTES_MAX, truncate};
 use super::*;
+use ringside_proto::REFUSED_LISTED_MAX;
 
 type Series = ringside_proto::prometheus::TimeSeries;
 
@@ -118,6 +119,13 @@ fn every_kind_of_sample() {
     let counters = tsdb.stats().counters;
     assert_eq!((counters.samples_appended, counters.histograms_appended), (5, 2));
     assert_eq!(tsdb.exemplars().unwrap().len(), 1);
+    // Without its only sample there is no series to keep an exemplar of.
+    let mut early = series("c", &[(i64::MAX, 1.0)]);
+    early.exemplars = vec![Exemplar { labels: Vec::new(), value: 1.0, timestamp: 1000 }];
+    let outcome = store(&self::body(vec![early]), &tsdb).unwrap();
+    assert_eq!(reasons(&outcome), [(0, Reason::OutOfBounds)]);
+    assert_eq!(outcome.missing, Contents { samples: 1, histograms: 0, exemplars: 1 });
+    assert_eq!(outcome.refused[0].exemplars_missing, 1);
 }
 
 #[test]

@@ -49,7 +49,7 @@ pub(super) async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'
 }
 
 /// 200 as long as the process answers at all.
-pub(super) async fn healthy() -> &'static str {
+async fn healthy() -> &'static str {
     "OK\n"
 }
 

@@ -8,7 +8,7 @@ mod commit;
 mod job;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -29,7 +29,7 @@ use ringside_tsdb::Tsdb;
 use tokio_util::task::TaskTracker;
 
 use self::job::Job;
-use super::admin::{Readiness, healthy, ready};
+use super::admin::{Readiness, ready};
 use super::headers;
 use crate::append::{Outcome, Totals};
 use crate::cardinality::Cardinalities;
@@ -63,15 +63,30 @@ pub(crate) struct Receive {
     pub(crate) faults: Throttle,
 }
 
+/// After so long a write that waits for the disk says that it hangs: about as long as a client waits.
+const STALLED_AFTER: Duration = Duration::from_secs(5);
+
 /// The write port: remote write, and health for whoever balances over it.
 pub(crate) fn router(receive: Arc<Receive>, readiness: Readiness) -> Router {
-    let health =
-        Router::new().route("/-/ready", get(ready)).route("/-/healthy", get(healthy)).with_state(readiness);
+    let ready = Router::new().route("/-/ready", get(ready)).with_state(readiness);
     WRITE_PATHS
         .iter()
         .fold(Router::new(), |router, path| router.route(path, any(handle)))
+        .route("/-/healthy", get(healthy))
         .with_state(receive)
-        .merge(health)
+        .merge(ready)
+}
+
+/// 200 as long as writes get on. Whoever sends them learns by 503 that the disk hangs, and sends them elsewhere until it
+/// does not; the process itself is well, so the admin port says nothing of it.
+async fn healthy(State(receive): State<Arc<Receive>>) -> Response {
+    match receive.in_flight.oldest_work() {
+        Some(oldest) if oldest >= STALLED_AFTER => {
+            let message = format!("NOT OK: a write has been waiting for the disk for {} s", oldest.as_secs());
+            text(StatusCode::SERVICE_UNAVAILABLE, message)
+        }
+        _ => "OK\n".into_response(),
+    }
 }
 
 async fn handle(State(receive): State<Arc<Receive>>, request: Request) -> Response {
@@ -82,8 +97,8 @@ async fn handle(State(receive): State<Arc<Receive>>, request: Request) -> Respon
     let (mut response, series, written) = match receive.write(request).await {
         Ok((totals, outcome)) => {
             let (series, written) = (totals.series, totals.contents.saturating_sub(outcome.missing));
-            let success = protocol.as_ref().map_or(200, |p| p.success());
-            (answer(success, totals, outcome, list_wanted), Some(series), written)
+            let protocol = protocol.as_ref().copied().unwrap_or(Protocol::V1);
+            (answer(protocol, totals, outcome, list_wanted), Some(series), written)
         }
         Err(error) => {
             receive.log(&error);
@@ -134,6 +149,7 @@ impl Receive {
         if !reservation.grow(decoded_bytes) {
             return Err(WriteError::Overloaded);
         }
+        reservation.begin_work(Instant::now());
         let job = Job {
             protocol,
             tenant: tenant.clone(),
@@ -252,10 +268,10 @@ impl Receive {
     }
 }
 
-/// `success`, or the status of the worst refusal with the list of refused series where it was asked for.
-fn answer(success: u16, totals: Totals, outcome: Outcome, list_wanted: bool) -> Response {
+/// Success, or the status of the worst refusal with the list of refused series where it was asked for.
+fn answer(protocol: Protocol, totals: Totals, outcome: Outcome, list_wanted: bool) -> Response {
     let Some(worst) = outcome.worst else {
-        return StatusCode::from_u16(success).unwrap_or(StatusCode::OK).into_response();
+        return StatusCode::from_u16(protocol.success()).unwrap_or(StatusCode::OK).into_response();
     };
     let message = format!(
         "{} of {} series refused, the others are stored; first refusal: {}",
@@ -263,7 +279,11 @@ fn answer(success: u16, totals: Totals, outcome: Outcome, list_wanted: bool) -> 
         totals.series,
         outcome.first.as_deref().unwrap_or("unknown")
     );
-    let status = status_of(worst);
+    let status = match status_of(worst) {
+        // Remote write 2.0 knows no other refusal of data. The filter wants to know.
+        StatusCode::CONFLICT if protocol == Protocol::V2 && !list_wanted => StatusCode::BAD_REQUEST,
+        status => status,
+    };
     let is_listed = outcome.refused.len() as u64 == outcome.refused_count;
     let mut response = if list_wanted && is_listed {
         let list = WriteRefused { message, series: outcome.refused };

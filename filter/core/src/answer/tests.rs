@@ -8,7 +8,7 @@ use ringside_proto::remote_write_v2::Contents;
 use ringside_proto::ringside::{Reason, RefusedSeries, WriteRefused};
 use ringside_proto::{CONTENT_TYPE_REFUSED, Protocol};
 
-use super::{ANSWER_BYTES_MAX, Answer, Missing, Refused, Reply};
+use super::{ANSWER_BYTES_MAX, Answer, Missing, REFUSED_LISTED_MAX, Refused, Reply};
 use crate::quorum::Outcome;
 
 fn list(message: &str, series: &[(u32, Reason)]) -> Vec<u8> {
@@ -106,6 +106,11 @@ fn what_cannot_be_understood_is_unavailable() {
     assert_eq!(read_list(400, &beyond).rest, Outcome::Unavailable, "a series that was not sent");
     let long = vec![0; ANSWER_BYTES_MAX + 1];
     assert_eq!(read_list(400, &long).rest, Outcome::Unavailable);
+    let many = vec![(1, Reason::Invalid); REFUSED_LISTED_MAX + 1];
+    assert_eq!(read_list(400, &list("", &many)).rest, Outcome::Unavailable);
+    let most = read_list(400, &list("", &many[1..]));
+    assert_eq!((most.rest, most.refused.len()), (Outcome::Stored, 1));
+    assert!(most.refused.capacity() < 10, "no memory is kept of what was said twice");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::reply::Response;
 use crate::split::Form;
 use crate::tenant::TenantId;
 
+mod kept;
 mod limited;
 #[cfg(not(target_arch = "wasm32"))]
 mod properties;

@@ -28,7 +28,7 @@ fn list(message: &str, refused: &[(u32, Outcome, Reason)]) -> Answer {
         .iter()
         .map(|&(index, outcome, reason)| Refused { index, outcome, reason, missing: Missing::default() })
         .collect();
-    Answer { rest: Outcome::Stored, refused, contents: None, message: message.to_owned(), came: true }
+    Answer { rest: Outcome::Stored, refused, contents: None, message: message.to_owned() }
 }
 
 #[test]

@@ -118,13 +118,8 @@ fn cases(series: usize) -> Vec<Case> {
             if !refused.is_empty() {
                 let mut said = vec![Outcome::Stored; series];
                 (said[0], said[1]) = (first, second);
-                let answer = Answer {
-                    rest: Outcome::Stored,
-                    refused,
-                    contents: None,
-                    message: String::new(),
-                    came: true,
-                };
+                let answer =
+                    Answer { rest: Outcome::Stored, refused, contents: None, message: String::new() };
                 cases.push(Case { answer, said });
             }
         }
@@ -198,7 +193,7 @@ fn split_bodies_of_one_replica_set() {
 
 fn refuse(index: u32, outcome: Outcome, reason: Reason) -> Answer {
     let refused = vec![Refused { index, outcome, reason, missing: Missing::default() }];
-    Answer { rest: Outcome::Stored, refused, contents: None, message: "its words".to_owned(), came: true }
+    Answer { rest: Outcome::Stored, refused, contents: None, message: "its words".to_owned() }
 }
 
 /// Two sets over four sidecars: the client's series 0 and 2 on parts 0, 1, 2 and its series 1 on parts 1, 2, 3.

@@ -162,6 +162,20 @@ async fn all_paths_over_both_protocols() {
 }
 
 #[tokio::test]
+async fn whoever_balances_learns_of_a_disk_that_hangs() {
+    let server = Server::start().await;
+    let mut write = server.in_flight.reserve();
+    let health = || answer(Client::new().get(server.url("/-/healthy")));
+    write.begin_work(Instant::now().checked_sub(STALLED_AFTER / 2).unwrap());
+    assert_eq!(health().await.0, 200, "it may be a slow one");
+    write.begin_work(Instant::now().checked_sub(STALLED_AFTER).unwrap());
+    let (status, message) = health().await;
+    assert!(status == 503 && message.contains("waiting for the disk for 5 s"), "{status} {message}");
+    drop(write);
+    assert_eq!(health().await.0, 200);
+}
+
+#[tokio::test]
 async fn refused_series_are_listed_and_the_others_stored() {
     let server = Server::start().await;
     server.answer(body(vec![series("a", &[(5000, 1.0)])])).await;
@@ -225,12 +239,21 @@ async fn what_is_written_is_counted() {
 
     let response = send(post(request(vec![first.clone(), histogram.clone()]))).await;
     assert_eq!((response.status().as_u16(), written(&response)), (204, counts([1, 1, 1])));
-    let response = send(post(request(vec![first, odd, histogram]))).await;
+    let response = send(post(request(vec![first.clone(), odd, histogram]))).await;
     assert_eq!((response.status().as_u16(), written(&response)), (400, counts([1, 1, 1])));
     let message = response.text().await.unwrap();
     assert!(message.contains("series 1: the label references are odd in number"), "{message}");
     let response = send(post(snappy(b"nonsense"))).await;
     assert_eq!((response.status().as_u16(), written(&response)), (400, counts([0, 0, 0])));
+
+    // Another value: a sender is told 400, whoever asks for the list 409.
+    let mut other = first;
+    other.samples[0].value += 1.0;
+    let other = request(vec![other]);
+    let response = send(post(other.clone())).await;
+    assert_eq!((response.status().as_u16(), written(&response)), (400, counts([0, 0, 1])));
+    let response = send(post(other).header(HEADER_REFUSALS, "1")).await;
+    assert_eq!((response.status().as_u16(), written(&response)), (409, counts([0, 0, 1])));
 
     let body = body(vec![series("c", &[(1, 1.0)])]);
     let response = send(server.post(body.clone())).await;

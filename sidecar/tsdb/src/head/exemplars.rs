@@ -138,7 +138,7 @@ impl Head {
 
 impl Appender<'_> {
     /// Keeps an exemplar of a series that has a sample, if any are kept. One that is kept already is accepted and not
-    /// kept again.
+    /// kept again. False where there is no such series, as none of its samples was taken.
     ///
     /// # Errors
     /// Labels that are too long; a time that is too far in the future, or older than what is taken out of order while
@@ -149,13 +149,13 @@ impl Appender<'_> {
         t_ms: i64,
         value: f64,
         labels: &[(&[u8], &[u8])],
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let head = &mut *self.head;
         let slot = if series.0 == FRESH { self.fresh.slot } else { Some(series.0) };
         let known = slot.and_then(|slot| Some((slot, head.series.get(slot as usize)?.reference)));
         let Some((slot, reference)) = known.filter(|_| head.exemplars.max > 0) else {
             head.counters.exemplars_dropped += 1;
-            return Ok(());
+            return Ok(head.exemplars.max == 0);
         };
         let mut key = Vec::new();
         let stored = judge(labels, t_ms, self.newest_ms).and_then(|()| {
@@ -180,9 +180,9 @@ impl Appender<'_> {
                 let labels = key.into();
                 head.exemplars.push(Entry { reference, slot, t: t_ms, value, labels, previous: None });
                 head.counters.exemplars_appended += 1;
-                Ok(())
+                Ok(true)
             }
-            Ok(false) => Ok(()),
+            Ok(false) => Ok(true),
             Err(refusal) => {
                 head.counters.exemplars_refused += 1;
                 Err(refusal)

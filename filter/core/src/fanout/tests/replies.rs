@@ -123,6 +123,7 @@ impl Kind {
 
 /// The model's answer: a status, and what is written.
 fn expected(protocol: Protocol, kinds: [Kind; 3]) -> (u16, [u32; 3]) {
+    use Outcome::{Conflict, Invalid, Limited, Stored, TooLarge, Unavailable, Unsupported};
     let mut written = [0; 3];
     let mut outcomes = Vec::new();
     for series in 0..SENT.len() {
@@ -130,7 +131,6 @@ fn expected(protocol: Protocol, kinds: [Kind; 3]) -> (u16, [u32; 3]) {
         let said = |outcomes: &[Outcome]| {
             replicas.iter().filter(|(outcome, _)| outcomes.contains(outcome)).count() >= 2
         };
-        use Outcome::{Conflict, Invalid, Limited, Stored, TooLarge, Unavailable, Unsupported};
         let one = [Stored, Unsupported, Invalid, TooLarge].into_iter().find(|outcome| said(&[*outcome]));
         let for_good = said(&[Unsupported, Invalid, TooLarge, Conflict]).then_some(Conflict);
         let limited = said(&[Limited]).then_some(Limited);
@@ -143,11 +143,17 @@ fn expected(protocol: Protocol, kinds: [Kind; 3]) -> (u16, [u32; 3]) {
         }
     }
     // A retry that may save one series goes before the refusal of another.
-    let status = [503, 429, 415, 400, 413, 409]
-        .into_iter()
-        .find(|status| outcomes.iter().any(|outcome| outcome.status(protocol) == *status))
-        .unwrap_or(protocol.success());
-    (status, written)
+    let conflict = if protocol == Protocol::V2 { 400 } else { 409 };
+    let statuses = [
+        (Unavailable, 503),
+        (Limited, 429),
+        (Unsupported, 415),
+        (Invalid, 400),
+        (TooLarge, 413),
+        (Conflict, conflict),
+    ];
+    let worst = statuses.into_iter().find(|(outcome, _)| outcomes.contains(outcome));
+    (worst.map_or(protocol.success(), |(_, status)| status), written)
 }
 
 /// Values of the only label of two series that a ring of five puts onto the same sidecars.

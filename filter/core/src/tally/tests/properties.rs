@@ -56,7 +56,6 @@ impl Behaviour {
                     refused: refused.collect(),
                     contents: None,
                     message: String::new(),
-                    came: true,
                 }
             }
         }

@@ -63,13 +63,7 @@ impl Behaviour {
                 refused.push(Refused { index, outcome: Outcome::Conflict, reason: Reason::TooOld, missing });
             }
         }
-        Answer {
-            rest: Outcome::Stored,
-            refused,
-            contents: Some(contents),
-            message: String::new(),
-            came: true,
-        }
+        Answer { rest: Outcome::Stored, refused, contents: Some(contents), message: String::new() }
     }
 }
 
