@@ -196,8 +196,13 @@ impl Worker {
 
 /// The host's clock, in milliseconds since the Unix epoch; 0 if it has none, which refills no balance.
 pub(crate) fn now_ms() -> u64 {
+    now_ns() / 1_000_000
+}
+
+/// The same in nanoseconds.
+pub(crate) fn now_ns() -> u64 {
     let since_epoch = hostcalls::get_current_time().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok());
-    since_epoch.map_or(0, |elapsed| elapsed.as_millis() as u64)
+    since_epoch.map_or(0, |elapsed| elapsed.as_nanos() as u64)
 }
 
 fn send(dispatch: &Dispatch) -> Result<u32, Status> {

@@ -3,6 +3,7 @@
 //! Owns loading the configuration and handing answers of sidecars to the core. It outlives the streams of its
 //! clients, and, while calls are under way, the configuration that made it.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -10,14 +11,19 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{BufferType, ContextType, LogLevel, MapType};
 use ringside_filter_core::{
-    ANSWER_BYTES_MAX, Event, Fanouts, HEADER_SERIES, HEADERS_WRITTEN, Reply, TICK_MS, load,
+    ANSWER_BYTES_MAX, Event, Fanouts, HEADER_SERIES, HEADERS_WRITTEN, Reply, Splitter, TICK_MS, load,
 };
 
-use crate::effects::{Pending, TURN, Worker};
+use crate::effects::{Pending, TURN, Worker, now_ns};
 use crate::header_map::HeaderMap;
 use crate::http_context::Http;
 use crate::shared_data::HostData;
 use crate::stats::Stats;
+
+thread_local! {
+    /// Outlives configurations: a changed limit is no reason to forget where series go.
+    static SPLITTER: Rc<RefCell<Splitter>> = Rc::new(RefCell::new(Splitter::seeded(now_ns())));
+}
 
 struct Root {
     id: u32,
@@ -80,7 +86,8 @@ impl RootContext for Root {
                 }
                 stats.hand_over();
                 let _ = hostcalls::set_tick_period(Duration::from_millis(TICK_MS.into()));
-                self.worker = Some(Worker::new(self.id, Fanouts::new(config), stats));
+                let fanouts = Fanouts::sharing(config, SPLITTER.with(Rc::clone));
+                self.worker = Some(Worker::new(self.id, fanouts, stats));
                 true
             }
             Err(error) => {

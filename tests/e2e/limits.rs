@@ -201,11 +201,18 @@ async fn the_answer_is_the_same_in_either_form() -> Result<()> {
                 ensure!(written.is_some_and(|written| written == "2"), "{form}: {headers:?}");
             }
         }
-        let limited = envoy.metrics().await?;
-        let hit = |limit: &str| limited.sum("ringside_limited_total", &[&format!("limit=\"{limit}\"")]);
-        ensure!(hit("body_bytes") == 1.0, "{} bodies too long", hit("body_bytes"));
-        ensure!((hit("series"), hit("labels")) == if form == "split" { (1.0, 4.0) } else { (0.0, 0.0) });
-        ensure!(limited.sum("ringside_writes_total", &[&format!("form=\"{form}\"")]) > 0.0, "another form");
+        wait::eventually("the limits to be counted", async || {
+            let limited = envoy.metrics().await?;
+            let hit = |limit: &str| limited.sum("ringside_limited_total", &[&format!("limit=\"{limit}\"")]);
+            ensure!(hit("body_bytes") == 1.0, "{} bodies too long", hit("body_bytes"));
+            ensure!((hit("series"), hit("labels")) == if form == "split" { (1.0, 4.0) } else { (0.0, 0.0) });
+            ensure!(
+                limited.sum("ringside_writes_total", &[&format!("form=\"{form}\"")]) > 0.0,
+                "another form"
+            );
+            Ok(())
+        })
+        .await?;
     }
     scratch.passed();
     Ok(())
@@ -251,21 +258,20 @@ async fn what_is_under_way_is_bounded() -> Result<()> {
         refused("t", 8, "too many bytes are under way").await
     };
     tokio::try_join!(alone, further)?;
-    let metrics = envoy.metrics().await?;
-    for (limit, expected) in [("in_flight", 7.0), ("tenant_in_flight", 4.0)] {
-        let limited = metrics.sum("ringside_limited_total", &[&format!("limit=\"{limit}\"")]);
-        ensure!(limited == expected, "{limited} instead of {expected}: {limit}");
-    }
     wait::eventually("nothing to be under way", async || {
         let metrics = envoy.metrics().await?;
+        for (limit, expected) in [("in_flight", 7.0), ("tenant_in_flight", 4.0)] {
+            let limited = metrics.sum("ringside_limited_total", &[&format!("limit=\"{limit}\"")]);
+            ensure!(limited == expected, "{limited} instead of {expected}: {limit}");
+        }
         let bytes =
             metrics.sum("ringside_in_flight_bytes", &[]) + metrics.sum("ringside_late_write_bytes", &[]);
         ensure!(bytes == 0.0, "{bytes} bytes");
+        let given_up = metrics.sum("ringside_late_writes_given_up_total", &[]);
+        ensure!(given_up == 6.0, "two writes of three parts are given up, not {given_up}");
         Ok(())
     })
     .await?;
-    let given_up = envoy.metrics().await?.sum("ringside_late_writes_given_up_total", &[]);
-    ensure!(given_up == 6.0, "two writes of three parts are given up, not {given_up}");
     scratch.passed();
     Ok(())
 }

@@ -164,14 +164,21 @@ async fn expect_limit(envoy: &Envoy, status: u16) -> Result<()> {
 }
 
 /// The files of the discovery, rendered for a ConfigMap that Envoy mounts.
-fn discovery(folder: &Path, mount: &Path, hashrings: &str) -> Result<[(&'static str, String); 2]> {
+fn discovery(
+    folder: &Path,
+    mount: &Path,
+    hashrings: &str,
+    limits: &str,
+) -> Result<[(&'static str, String); 2]> {
     std::fs::create_dir_all(folder)?;
     std::fs::write(folder.join("hashrings.json"), hashrings)?;
+    std::fs::write(folder.join("limits.yaml"), limits)?;
     let output = Command::new(tools::ringside()?)
         .args([
             "hashring",
             "render",
             "--hashrings=hashrings.json",
+            "--limits=limits.yaml",
             "--listen=127.0.0.1:1",
             "--output=envoy.yaml",
         ])
@@ -191,7 +198,7 @@ async fn a_config_map_of_rendered_files_changes_under_load() -> Result<()> {
     let scratch = Scratch::new("config-map")?;
     let stage = Stage::start(scratch.path()).await?;
     let (rendered, mount) = (scratch.path().join("rendered"), scratch.path().join("map"));
-    let map = ConfigMap::new(mount.clone(), &discovery(&rendered, &mount, &stage.ring(0..3))?)?;
+    let map = ConfigMap::new(mount.clone(), &discovery(&rendered, &mount, &stage.ring(0..3), "")?)?;
     let flags =
         [format!("--discovery={}", rendered.display()), format!("--discovery-path={}", mount.display())];
     let envoy = Envoy::start(&scratch.path().join("envoy"), &stage.ring(0..3), &flags).await?;
@@ -199,11 +206,11 @@ async fn a_config_map_of_rendered_files_changes_under_load() -> Result<()> {
     let generator = Generator::new(&envoy.write_url(), Load::new(TENANT, "load", 400));
     let load = generator.start(clock::aligned(HOUR, MINUTE)?, 1_000, Duration::from_millis(5));
     some_requests(&generator).await?;
-    map.swap(&discovery(&rendered, &mount, &stage.ring(0..5))?)?;
+    map.swap(&discovery(&rendered, &mount, &stage.ring(0..5), "")?)?;
     in_force(&envoy, 5.0, &generator).await?;
 
     // Nobody refused it before Envoy has it, so the filter does.
-    let [clusters, filter] = discovery(&rendered, &mount, &stage.ring(0..5))?;
+    let [clusters, filter] = discovery(&rendered, &mount, &stage.ring(0..5), "")?;
     let bad = (filter.0, filter.1.replace("\"replication_factor\": 3", "\"replication_factor\": 9"));
     map.swap(&[clusters, bad])?;
     wait::eventually("the refusal to be told", async || {
@@ -217,6 +224,12 @@ async fn a_config_map_of_rendered_files_changes_under_load() -> Result<()> {
     in_force(&envoy, 5.0, &generator).await?;
     let log = std::fs::read_to_string(envoy.process.log())?;
     ensure!(log.contains("configuration refused"), "Envoy's log says nothing");
+
+    // Two of the three sidecars that some series had leave, and a tenant gets a limit, at once.
+    let limits = format!("tenants: {{{LIMITED}: {{series_per_request: 1}}}}");
+    map.swap(&discovery(&rendered, &mount, &stage.ring(2..5), &limits)?)?;
+    in_force(&envoy, 3.0, &generator).await?;
+    wait::eventually("the limit", async || expect_limit(&envoy, 413).await).await?;
     load.stop().await?;
     let waited = envoy.metrics().await?.sum("ringside_parts_waited_for_cluster_total", &[]);
     eprintln!("{waited} parts waited for their cluster");

@@ -9,6 +9,7 @@
 //! accounted for once. Nothing of a write but its deadline is kept beyond its last part, and its bodies not beyond their
 //! dispatch.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
@@ -49,7 +50,7 @@ pub const WRITES_MAX: usize = 1 << 16;
 /// The writes under way in one worker.
 pub struct Fanouts {
     config: Config,
-    splitter: Splitter,
+    splitter: Rc<RefCell<Splitter>>,
     writes: BTreeMap<RequestId, Write>,
     /// When each write stops waiting for a verdict, in order; also of writes that have theirs.
     deadlines: VecDeque<(u64, RequestId)>,
@@ -69,12 +70,18 @@ pub struct Fanouts {
 }
 
 impl Fanouts {
+    /// With a splitter of its own.
     pub fn new(config: Config) -> Self {
+        Self::sharing(config, Rc::default())
+    }
+
+    /// With the splitter of other configurations: what one of them learnt of series is true for all of the same ring.
+    pub fn sharing(config: Config, splitter: Rc<RefCell<Splitter>>) -> Self {
         let replicas = config.replication_factor.max(1);
         let backlog = Backlog::new(config.in_flight_bytes_max / replicas, config.late_write_bytes_max);
         Self {
             config,
-            splitter: Splitter::default(),
+            splitter,
             writes: BTreeMap::new(),
             deadlines: VecDeque::new(),
             now_ms: 0,
@@ -236,7 +243,7 @@ impl Fanouts {
             looks_inside: self.config.looks_inside,
             decoded_bytes_max: self.config.decoded_bytes_max,
         };
-        let plan = self.splitter.plan(ring, &incoming, body);
+        let plan = self.splitter.borrow_mut().plan(ring, &incoming, body);
         let plan = plan.map_err(|error| Response::unusable_body(&error))?;
         if plan.parts.is_empty() && plan.refused.is_none() {
             effects.push(Effect::Count(Counter::Empty));

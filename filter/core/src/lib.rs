@@ -47,5 +47,5 @@ pub use reply::Response;
 pub use request::Head;
 pub use ringside_proto::protocol::HEADERS_WRITTEN;
 pub use ringside_proto::{HEADER_SERIES, Protocol};
-pub use split::Form;
+pub use split::{Form, Splitter};
 pub use tenant::{Lookup, Place, TenantId};

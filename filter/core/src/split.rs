@@ -24,7 +24,7 @@ use self::groups::{Group, Groups};
 use self::hash::{hash, hash_v2};
 use self::judge::Judge;
 use self::packer::Packer;
-use self::placements::{Placements, Scope};
+use self::placements::Placements;
 use self::wanted::Wanted;
 use crate::layout::Layout;
 use crate::tally::RefusedHere;
@@ -117,7 +117,7 @@ pub struct Part {
     pub body: Rc<Vec<u8>>,
 }
 
-/// Plans writes. Keeps buffers from one request to the next.
+/// Plans writes, under one configuration or several. Keeps buffers from one request to the next.
 #[derive(Default)]
 pub struct Splitter {
     decoded: Vec<u8>,
@@ -147,6 +147,11 @@ impl Span {
 }
 
 impl Splitter {
+    /// One that remembers series by hashes that only who knows the seed can foresee.
+    pub fn seeded(seed: u64) -> Self {
+        Self { placements: Placements::seeded(seed), ..Self::default() }
+    }
+
     /// Plans a write whose tenant has this ring.
     pub fn plan(
         &mut self,
@@ -211,7 +216,7 @@ impl Splitter {
     fn place(&mut self, ring: &Hashring, incoming: &Incoming<'_>, declared: usize) -> Result<(), BodyError> {
         let decoded = self.decoded.get(..declared).unwrap_or_default();
         let judge = Judge::new(&incoming.limits);
-        let scope = Scope::new(incoming.tenant, ring, &incoming.limits);
+        let scope = self.placements.scope(incoming.tenant, ring, &incoming.limits);
         let mut hasher = SeriesHasher::new(incoming.tenant);
         let mut unsorted = Vec::new();
         for series in remote_write::time_series(decoded) {

@@ -129,7 +129,7 @@ pub enum ConfigError {
         /// What is wrong with it.
         source: GlobError,
     },
-    /// One tenant in two rings: its series would be split if their order changed.
+    /// One tenant or pattern in two rings: its series would be split if their order changed.
     #[error("tenant {tenant:?} is listed in hashring {first} and in hashring {second}")]
     TenantTwice {
         /// The tenant.

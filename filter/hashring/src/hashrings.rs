@@ -127,20 +127,22 @@ impl Hashrings {
 fn match_tenants(configs: &[RingConfig]) -> Result<(BTreeMap<String, usize>, Vec<usize>), ConfigError> {
     let label = |index: usize| configs.get(index).map(|config| config.label.clone()).unwrap_or_default();
     let mut exact = BTreeMap::new();
+    let mut patterns = BTreeMap::new();
     let mut others = Vec::new();
     let mut default = None;
     for (index, config) in configs.iter().enumerate() {
+        let list = |listed: &mut BTreeMap<String, usize>, tenant: &str| {
+            let first = *listed.entry(tenant.to_owned()).or_insert(index);
+            let (tenant, first, second) =
+                (tenant.to_owned(), (first != index).then(|| label(first)), label(index));
+            first.map_or(Ok(()), |first| Err(ConfigError::TenantTwice { tenant, first, second }))
+        };
         match &config.tenants {
-            Tenants::Exact(tenants) => {
-                for tenant in tenants {
-                    let first = *exact.entry(tenant.clone()).or_insert(index);
-                    if first != index {
-                        let (tenant, first, second) = (tenant.clone(), label(first), label(index));
-                        return Err(ConfigError::TenantTwice { tenant, first, second });
-                    }
-                }
+            Tenants::Exact(tenants) => tenants.iter().try_for_each(|tenant| list(&mut exact, tenant))?,
+            Tenants::Glob(globs) => {
+                globs.iter().try_for_each(|glob| list(&mut patterns, glob.as_str()))?;
+                others.push(index);
             }
-            Tenants::Glob(_) => others.push(index),
             Tenants::All => {
                 others.push(index);
                 if let Some(first) = default.replace(index) {

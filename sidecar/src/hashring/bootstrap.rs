@@ -129,6 +129,15 @@ pub(super) struct Upstream {
 }
 
 impl Bootstrap {
+    /// Gives those a cluster too that are not in the rings any more.
+    pub(super) fn keep(&mut self, upstreams: &[Upstream]) {
+        for upstream in upstreams {
+            if self.upstreams.iter().all(|other| other.name != upstream.name) {
+                self.upstreams.push(upstream.clone());
+            }
+        }
+    }
+
     /// The bootstrap as YAML.
     pub(super) fn render(&self) -> anyhow::Result<String> {
         let buffer_bytes = (self.plugin.body_bytes_max + BUFFER_SLACK_BYTES).to_string();

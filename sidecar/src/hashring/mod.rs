@@ -7,6 +7,7 @@
 mod bootstrap;
 mod check;
 mod edge;
+mod kept;
 mod limits;
 mod render;
 mod shift;

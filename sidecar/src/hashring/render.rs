@@ -14,6 +14,7 @@ use ringside_proto::{DECODED_BYTES_MAX, tenant};
 
 use super::bootstrap::{Bootstrap, CLUSTERS_NAME, FILTER_NAME, Plugin, Upstream, UpstreamKind};
 use super::edge::Edge;
+use super::kept;
 use super::limits::Limits;
 use super::{parse, read};
 
@@ -114,16 +115,20 @@ impl Inputs {
     }
 }
 
-/// Writes the bootstrap and the files that it refers to; returns it, or a line for each file.
+/// Writes the bootstrap and the files that it refers to; returns it, or a line for each file. A sidecar of the ring before
+/// keeps its cluster up to the next rendering: writes to it are under way when the files change.
 pub(super) fn run(flags: &RenderFlags) -> anyhow::Result<String> {
-    let bootstrap = bootstrap(flags, &Inputs::read(flags)?)?;
+    let inputs = Inputs::read(flags)?;
+    let mut bootstrap = bootstrap(flags, &inputs)?;
     let mut said = String::new();
     if let Some(directory) = &flags.discovery {
+        bootstrap.keep(&kept::upstreams(flags, directory));
         for (name, text) in
             [(CLUSTERS_NAME, bootstrap.render_clusters()), (FILTER_NAME, bootstrap.render_filter())]
         {
             said.push_str(&write(&directory.join(name), &text)?);
         }
+        kept::write(directory, &inputs)?;
     }
     Ok(said + &write_bootstrap(flags, &bootstrap)?)
 }

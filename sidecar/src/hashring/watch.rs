@@ -16,13 +16,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::bootstrap::{Bootstrap, CLUSTERS_NAME, FILTER_NAME, REQUEST_TIMEOUT, Refusal, Upstream};
+use super::kept;
 use super::render::{self, Inputs, RenderFlags, bootstrap, write};
 use crate::config::{LogConfig, LogFormat, LogLevel};
 use crate::logging;
 
-/// The last good inputs, kept beside what Envoy reads. Their names are not those that operators give to theirs.
-const HASHRINGS_COPY: &str = "last-good-hashrings.json";
-const LIMITS_COPY: &str = "last-good-limits.yaml";
 /// How much longer than the last write to it may take a sidecar that left the ring keeps its cluster.
 const RETIRE_SLACK: Duration = Duration::from_secs(5);
 
@@ -70,7 +68,7 @@ impl<'a> Watch<'a> {
     /// Writes all files from what is there now, or, where that is refused, from what was good last.
     fn start(flags: &'a RenderFlags, directory: &'a Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        let kept = kept(directory);
+        let kept = kept::read(directory);
         let found = Inputs::read(flags).map_err(|error| format!("{error:#}"));
         let judged = found.as_ref().map_err(Clone::clone).and_then(|inputs| judge(flags, inputs));
         let (good, refusal) = match (judged, &found, &kept) {
@@ -119,15 +117,10 @@ impl<'a> Watch<'a> {
     /// Brings new inputs to Envoy: first the clusters, then the filter that calls them.
     fn apply(&mut self, mut rendering: Bootstrap, inputs: Inputs, now: Instant) -> anyhow::Result<()> {
         let own = rendering.upstreams.len();
-        for upstream in &self.upstreams {
-            if rendering.upstreams.iter().all(|other| other.name != upstream.name) {
-                rendering.upstreams.push(upstream.clone());
-            }
-        }
+        rendering.keep(&self.upstreams);
         write(&self.directory.join(CLUSTERS_NAME), &rendering.render_clusters())?;
         write(&self.directory.join(FILTER_NAME), &rendering.render_filter())?;
-        write(&self.directory.join(HASHRINGS_COPY), &inputs.hashrings)?;
-        write(&self.directory.join(LIMITS_COPY), &inputs.limits)?;
+        kept::write(self.directory, &inputs)?;
         let leaving = rendering.upstreams.len() - own;
         tracing::info!(sidecars = own, leaving, "Envoy's files are written");
         let late_write = Duration::from_millis(late_write_timeout_ms(rendering.plugin.write_timeout_ms));
@@ -174,12 +167,6 @@ fn in_use(flags: &RenderFlags, directory: &Path) -> Vec<Upstream> {
     let clusters = file["resources"].as_array().into_iter().flatten();
     let names = clusters.filter_map(|cluster| cluster["name"].as_str());
     names.filter_map(|name| render::upstream(name, flags.upstream_port).ok()).collect()
-}
-
-/// What was good when somebody watched last.
-fn kept(directory: &Path) -> Option<Inputs> {
-    let read = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
-    Some(Inputs { hashrings: read(HASHRINGS_COPY)?, limits: read(LIMITS_COPY)? })
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ const SET: u64 = (1 << SET_BITS) - 1;
 /// The replica sets of series that went out before.
 #[derive(Default)]
 pub(super) struct Placements {
+    /// Part of every hash, so that nobody who does not know it finds two series of the same.
+    seed: u64,
     /// As many as a power of two, found by the top bits of the hash; each with its entries first.
     rows: Vec<[u64; WAYS]>,
     /// Entries that came since the rows last grew.
@@ -38,13 +40,6 @@ pub(super) struct Placements {
 pub(super) struct Scope(u64);
 
 impl Scope {
-    pub(super) fn new(tenant: &str, ring: &Hashring, limits: &ContentLimits) -> Self {
-        let scope = hash_bytes(tenant.as_bytes(), ring.fingerprint());
-        // Under no limits there is nothing that differs.
-        let labels = limits.judges_labels().then(|| limits.to_string());
-        Self(labels.map_or(scope, |limits| hash_bytes(limits.as_bytes(), scope)))
-    }
-
     /// The hash of a series by its label bytes.
     #[inline]
     pub(super) fn hash(self, label_bytes: &[u8]) -> u64 {
@@ -53,6 +48,17 @@ impl Scope {
 }
 
 impl Placements {
+    pub(super) fn seeded(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
+    pub(super) fn scope(&self, tenant: &str, ring: &Hashring, limits: &ContentLimits) -> Scope {
+        let scope = hash_bytes(tenant.as_bytes(), ring.fingerprint() ^ self.seed);
+        // Under no limits there is nothing that differs.
+        let labels = limits.judges_labels().then(|| limits.to_string());
+        Scope(labels.map_or(scope, |limits| hash_bytes(limits.as_bytes(), scope)))
+    }
+
     /// Where a series of this hash went.
     #[inline]
     pub(super) fn get(&self, ring: &Hashring, hash: u64) -> Option<ReplicaSetId> {
@@ -106,10 +112,10 @@ mod tests {
     #[test]
     fn what_was_added_is_there_until_newer_ones_take_its_place() {
         let ring = ring(6);
-        let scope = Scope::new("t", &ring, &ContentLimits::default());
         let set = |n: usize| ring.replica_set((n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let hash = |n: usize| scope.hash(&n.to_le_bytes());
         let mut placements = Placements::default();
+        let scope = placements.scope("t", &ring, &ContentLimits::default());
+        let hash = |n: usize| scope.hash(&n.to_le_bytes());
         assert_eq!(placements.get(&ring, hash(0)), None);
         // Those that came before it last grew have to come again.
         for n in (0..300_000).map(|n| n % 100_000) {
@@ -171,6 +177,7 @@ mod tests {
         let series_only = ContentLimits { series_per_request: Some(9), ..ContentLimits::default() };
         let (three, six) = (ring(3), ring(6));
         let none = ContentLimits::default();
+        let placements = Placements::default();
         let scopes = [
             ("a", &six, &none),
             ("b", &six, &none),
@@ -178,10 +185,12 @@ mod tests {
             ("a", &six, &limits),
             ("a", &six, &others),
         ]
-        .map(|(tenant, ring, limits)| Scope::new(tenant, ring, limits).hash(b"x"));
+        .map(|(tenant, ring, limits)| placements.scope(tenant, ring, limits).hash(b"x"));
         let distinct: std::collections::BTreeSet<_> = scopes.iter().collect();
         assert_eq!(distinct.len(), scopes.len());
-        assert_eq!(Scope::new("a", &six, &series_only).hash(b"x"), scopes[0]);
-        assert_eq!(Scope::new("a", &ring(6), &none).hash(b"x"), scopes[0]);
+        assert_eq!(placements.scope("a", &six, &series_only).hash(b"x"), scopes[0]);
+        assert_eq!(placements.scope("a", &ring(6), &none).hash(b"x"), scopes[0]);
+        let others = Placements::seeded(1);
+        assert_ne!(others.scope("a", &six, &none).hash(b"x"), scopes[0], "nobody foresees a hash");
     }
 }

@@ -142,6 +142,10 @@ fn a_tenant_matched_twice_is_refused() {
     // Twice in one ring says nothing new.
     assert!(parse(&format!("[{}]", ring("one", r#"["a", "a"]"#))).is_ok());
 
+    let glob = |name: &str| ring(name, r#"["t*"], "tenant_matcher_type": "glob""#);
+    let message = refused(&format!("[{}, {}]", glob("one"), glob("two")));
+    assert!(message.contains(r#"tenant "t*" is listed in hashring "one" (#0)"#), "{message}");
+
     let message = refused(&format!("[{}, {}]", ring("one", "[]"), ring("two", "null")));
     assert!(message.contains(r#""one" (#0) and hashring "two" (#1) both have no tenants"#), "{message}");
 }

@@ -319,3 +319,21 @@ fn refusals_say_what_is_at_fault() {
     assert!(error(THREE, &["--default-tenant", "a/b"]).contains("--default-tenant"));
     assert!(error(THREE, &["--replication-factor", "4"]).contains("3 endpoints, fewer than"));
 }
+
+#[test]
+fn a_sidecar_that_left_keeps_its_cluster_up_to_the_next_rendering() {
+    let dir = tempfile::tempdir().unwrap();
+    let discovery = format!("--discovery={}", dir.path().display());
+    let clusters = |of: [&str; 3]| {
+        let endpoints = of.map(|name| format!("{name}:19291"));
+        rendered(&serde_json::json!([{ "endpoints": endpoints }]).to_string(), &[&discovery]).unwrap();
+        let file = yaml(&std::fs::read_to_string(dir.path().join(CLUSTERS_NAME)).unwrap());
+        let names = file["resources"].as_array().unwrap().iter();
+        names
+            .map(|cluster| cluster["name"].as_str().unwrap().split(':').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(clusters(["a", "b", "c"]), ["a", "b", "c"]);
+    assert_eq!(clusters(["c", "d", "e"]), ["c", "d", "e", "a", "b"]);
+    assert_eq!(clusters(["c", "d", "e"]), ["c", "d", "e"]);
+}
