@@ -41,13 +41,21 @@ struct Cost {
     quantiles: Option<(f64, f64)>,
     /// Of how many turns this is the median, and how many there were; zero where there are none.
     turns: (usize, usize),
+    /// The median of all of them.
+    cpu_of_all: Duration,
 }
 
 impl Cost {
     fn new(requests: usize, cpu: Duration, exchanges: &[Exchange]) -> Self {
         let quantiles = (quantile_ms(exchanges, 0.5), quantile_ms(exchanges, 0.99));
         let quantiles = (!exchanges.is_empty()).then_some(quantiles);
-        Self { samples: (requests * SERIES_PER_REQUEST) as f64, cpu, quantiles, turns: (0, 0) }
+        Self {
+            samples: (requests * SERIES_PER_REQUEST) as f64,
+            cpu,
+            quantiles,
+            turns: (0, 0),
+            cpu_of_all: cpu,
+        }
     }
 
     fn samples_per_cpu_second(&self) -> f64 {

@@ -31,6 +31,13 @@ pub(super) fn filter(filter: &Filter) -> String {
         let row = std::iter::once(name.to_owned()).chain(values).chain(std::iter::repeat_n(String::new(), 3));
         cells.push(row.collect());
     };
+    let all_turns = costs.map(|cost| {
+        let cost = cost.filter(|cost| cost.turns.1 > 0)?;
+        Some(kilo(cost.samples / cost.cpu_of_all.as_secs_f64()))
+    });
+    let all_turns = all_turns.into_iter().map(|cell| cell.unwrap_or_else(|| "n/a".to_owned()));
+    let name = std::iter::once("the same of all turns".to_owned());
+    rows.push(name.chain(all_turns).chain(std::iter::repeat_n(String::new(), 3)).collect());
     turns("turns", &|cost| cost.turns.1, &mut rows);
     turns("turns that count", &|cost| cost.turns.0, &mut rows);
     let form = if filter.endpoints == REPLICATION_FACTOR { "unchanged" } else { "split" };
@@ -77,7 +84,8 @@ Written by `make bench-filter`, which builds what it needs and runs everything b
 - One Envoy with one worker on a core of its own; the generator has the other core, and so have the receivers of the
   parts, which take everything. CPU time is Envoy's own, all threads, in the program and in the kernel. Envoy with the
   filter and those without it get the load in turns of {TURN} scrapes, and the cost of each is that of its median turn,
-  among those in which the host of this machine left the core to Envoy: else it is charged for what others did.
+  among those in which the host of this machine left the core to Envoy all the time; that of all turns stands beside it.
+  Latencies are those of all requests.
 - *Core, native* is the filter's code as this machine runs it, without Envoy and without a network. *Envoy without it*
   is the same configuration with the filter taken out: each body goes to one receiver, once. *Envoy mirroring* sends it to
   three, as the filter does, but answers with what one of them says and knows no tenant: what to fan out costs by itself.

@@ -100,11 +100,12 @@ pub(super) async fn in_turns(
         let undisturbed = side.undisturbed();
         let Side { kind, mut turns, exchanges, .. } = side;
         let all = turns.len();
-        turns.retain(|turn| !turn.is_disturbed || undisturbed < TURNS_MIN);
         turns.sort_unstable_by_key(|turn| turn.cpu);
+        let cpu_of_all = turns.get(all / 2).context("no turns")?.cpu;
+        turns.retain(|turn| !turn.is_disturbed || undisturbed < TURNS_MIN);
         let median = turns.get(turns.len() / 2).context("too few scrapes for a turn")?;
         let turns = (turns.len(), all);
-        Ok((kind, Cost { turns, ..Cost::new(median.requests, median.cpu, &exchanges) }))
+        Ok((kind, Cost { turns, cpu_of_all, ..Cost::new(median.requests, median.cpu, &exchanges) }))
     });
     costs.collect()
 }
