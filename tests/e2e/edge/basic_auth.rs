@@ -8,12 +8,16 @@ use super::{Broken, Refused, Stage, Tenant};
 /// The word "password", as `htpasswd -s` writes it.
 const HASH: &str = "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=";
 
+/// Thirds of the bytes of a name that is so long, beyond 8 KiB, that Envoy makes no metadata of it.
+const LONG_NAME_THIRDS: usize = 8 * 1024 / 3 + 1;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_user_is_the_tenant() -> Result<()> {
     let authority = Authority::new("the test's")?;
+    let long = "uuu".repeat(LONG_NAME_THIRDS);
     let stage = Stage::start("basic-auth", |files, _| {
         authority.mount_listener(files)?;
-        let users = ["team-a", "team-b", "no/tenant"].map(|user| format!("{user}:{HASH}\n"));
+        let users = ["team-a", "team-b", "no/tenant", &long].map(|user| format!("{user}:{HASH}\n"));
         Ok(std::fs::write(files.join("users"), users.concat())?)
     })
     .await?;
@@ -33,6 +37,8 @@ async fn the_user_is_the_tenant() -> Result<()> {
     ] {
         stage.expect(case, &with(credentials.as_bytes()), fate).await?;
     }
+    let credentials = ["Basic ", &"dXV1".repeat(LONG_NAME_THIRDS), "OnBhc3N3b3Jk"].concat();
+    stage.expect("a name that is too long", &with(credentials.as_bytes()), Refused(403)).await?;
     stage.expect("without TLS", &stage.plain_client(), Broken).await?;
     stage.end().await
 }

@@ -9,6 +9,9 @@ use super::{Broken, Fate, Refused, Stage, Tenant};
 
 use DnType::{CommonName, OrganizationName, OrganizationalUnitName};
 
+/// Envoy's `header_to_metadata` makes metadata of no longer value.
+const METADATA_BYTES_MAX: usize = 8 * 1024 - 1;
+
 type Subject = Vec<(DnType, &'static str)>;
 
 fn cases() -> Vec<(&'static str, Subject, Fate)> {
@@ -55,6 +58,31 @@ async fn the_common_name_is_the_tenant() -> Result<()> {
     let client = server.trusting_client()?.build()?;
     stage.expect("no certificate", &stage.tls_client(client), Broken).await?;
     stage.expect("without TLS", &stage.plain_client(), Broken).await?;
+    stage.end().await
+}
+
+/// Of a value that is too long Envoy makes no metadata. The client's headers do not count in its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_that_is_too_long_names_no_tenant() -> Result<()> {
+    let (server, clients) = (Authority::new("the server's")?, Authority::new("the clients'")?);
+    let stage = Stage::start("client-certificate", |files, _| {
+        server.mount_listener(files)?;
+        clients.mount_clients(files)?;
+        Ok(())
+    })
+    .await?;
+    let most = METADATA_BYTES_MAX - "subject:O=".len();
+    let (fits, long, name) = ("o".repeat(most), "o".repeat(most + 1), "n".repeat(METADATA_BYTES_MAX + 1));
+    for (case, subject, fate) in [
+        ("no name, and just short enough", vec![(OrganizationName, fits.as_str())], Refused(400)),
+        ("no name, and too long", vec![(OrganizationName, long.as_str())], Refused(403)),
+        ("a name that is too long", vec![(CommonName, name.as_str())], Refused(403)),
+        // The rest of the subject is taken away before anybody looks at its length.
+        ("beside a name", vec![(CommonName, "team-a"), (OrganizationName, long.as_str())], Tenant("team-a")),
+    ] {
+        let client = server.trusting_client()?.identity(clients.client(&subject)?).build()?;
+        stage.expect(case, &stage.tls_client(client), fate).await?;
+    }
     stage.end().await
 }
 

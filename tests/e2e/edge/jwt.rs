@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
-use ringside_e2e::ports;
+use ringside_e2e::{ports, wait};
 use serde_json::{Value, json};
 
 use super::authority::Authority;
-use super::tokens::{HOST, Tokens};
+use super::tokens::{HOST, Issuer, Tokens};
 use super::{Broken, Fate, Refused, Stage, Tenant};
 
 /// Claims of a token that the issuer signed, and what becomes of a write with it.
@@ -30,6 +30,15 @@ fn cases() -> Vec<(&'static str, Value, Fate)> {
 
 /// The edge with an issuer at an address of this machine.
 async fn start(authority: &Authority, issuer: SocketAddr) -> Result<Stage> {
+    start_with(authority, issuer, |_| Ok(())).await
+}
+
+/// The same with a further change of its text.
+async fn start_with(
+    authority: &Authority,
+    issuer: SocketAddr,
+    edit: impl FnOnce(&mut String) -> Result<()>,
+) -> Result<Stage> {
     Stage::start("jwt", |files, text| {
         authority.mount_listener(files)?;
         let trusted = files.join("ca.crt");
@@ -44,7 +53,7 @@ async fn start(authority: &Authority, issuer: SocketAddr) -> Result<Stage> {
             ensure!(text.contains(&committed), "no {committed:?} in the edge");
             *text = text.replace(&committed, &local);
         }
-        Ok(())
+        edit(text)
     })
     .await
 }
@@ -68,8 +77,8 @@ async fn without_keys_a_token_is_not_refused_for_good() -> Result<()> {
 async fn the_claim_is_the_tenant() -> Result<()> {
     let authority = Authority::new("the test's")?;
     let tokens = Tokens::new()?;
-    let issuer = tokens.serve(&authority.server(HOST)?).await?;
-    let stage = start(&authority, issuer).await?;
+    let issuer = Issuer::start(&authority.server(HOST)?, &[&tokens]).await?;
+    let stage = start(&authority, issuer.address).await?;
     let client = stage.tls_client(authority.trusting_client()?.build()?);
     let with =
         |token: &str| client.clone().with_header("authorization", format!("Bearer {token}").as_bytes());
@@ -92,5 +101,66 @@ async fn the_claim_is_the_tenant() -> Result<()> {
     stage.expect("no token at all", &with("team-a"), Refused(401)).await?;
     stage.expect("without TLS", &stage.plain_client(), Broken).await?;
     stage.expect("in the end", &with(&good), Tenant("team-a")).await?;
+    stage.end().await
+}
+
+/// A key that the issuer has begun to use since its keys were fetched is not the sender's fault. What no key that may
+/// come can mend is refused for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_a_new_key_is_taken_once_the_key_is_fetched() -> Result<()> {
+    let authority = Authority::new("the test's")?;
+    let (old, new) = (Tokens::with_id("old")?, Tokens::with_id("new")?);
+    let issuer = Issuer::start(&authority.server(HOST)?, &[&old]).await?;
+    let stage = start_with(&authority, issuer.address, |text| {
+        let kept = "cache_duration: 60s";
+        ensure!(text.contains(kept), "no {kept:?} in the edge");
+        *text = text.replace(kept, "cache_duration: 1s");
+        Ok(())
+    })
+    .await?;
+    let client = stage.tls_client(authority.trusting_client()?.build()?);
+    let with =
+        |token: &str| client.clone().with_header("authorization", format!("Bearer {token}").as_bytes());
+    let (claims, expired) = (json!({"tenant": "team-a"}), json!({"tenant": "team-a", "exp": 1_700_000_000}));
+    let [by_old, by_new] = [&old, &new].map(|tokens| tokens.sign(claims.clone()));
+    let (by_old, by_new) = (with(&by_old?), with(&by_new?));
+
+    stage.expect("the old key", &by_old, Tenant("team-a")).await?;
+    stage.expect("the new key", &by_new, Refused(503)).await?;
+    for (case, tokens, claims, fate) in [
+        ("the old key without its id", old.says_id(None), &claims, Tenant("team-a")),
+        ("the new key without its id", new.says_id(None), &claims, Refused(401)),
+        ("the new key by the name of the old one", new.says_id(Some("old")), &claims, Refused(401)),
+        ("the new key, expired", new.says_id(Some("new")), &expired, Refused(401)),
+    ] {
+        stage.expect(case, &with(&tokens.sign(claims.clone())?), fate).await?;
+    }
+
+    issuer.publish(&[&new, &old])?;
+    let mut before = Vec::new();
+    wait::eventually("the new key to be fetched", async || {
+        let (status, headers, message) = by_new.exchange(Vec::new()).await?;
+        // Then it is refused for its body.
+        if status != 400 {
+            before.push((status, headers.contains_key("retry-after"), message.clone()));
+        }
+        ensure!(status == 400, "{status} {message}");
+        Ok(())
+    })
+    .await?;
+    let known = |answer: &(u16, bool, String)| (answer.0, answer.1) == (503, true);
+    ensure!(before.iter().all(known), "{before:?}");
+    stage.expect("the new key, fetched", &by_new, Tenant("team-a")).await?;
+    stage.expect("the old key, still there", &by_old, Tenant("team-a")).await?;
+
+    // What was fetched outlives its time where there is nothing new.
+    issuer.fail();
+    let asked = issuer.fetches();
+    wait::eventually("an issuer that fails to be asked some times", async || {
+        ensure!(issuer.fetches() >= asked + 4, "{asked}, then {}", issuer.fetches());
+        Ok(())
+    })
+    .await?;
+    stage.expect("the new key, with the issuer away", &by_new, Tenant("team-a")).await?;
     stage.end().await
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use ringside_e2e::clock::{self, HOUR, MINUTE};
 use ringside_e2e::generator::{Sender, series};
-use ringside_e2e::wire;
+use ringside_e2e::{wait, wire};
 
 use super::{Refused, Stage, Tenant};
 
@@ -85,11 +85,16 @@ async fn limits_of_the_host_hold() -> Result<()> {
     expect_status(&limited, 1, 429, "over the tenant's rate of 1 samples per second").await?;
     expect_status(&free, 10_001, 200, "").await?;
     expect_status(&free, 1, 200, "").await?;
-    let metrics = stage.envoy.metrics().await?;
-    for limit in ["series", "rate"] {
-        let hit = metrics.sum("ringside_limited_total", &[&format!("limit=\"{limit}\"")]);
-        ensure!(hit == 1.0, "{limit}: {hit}");
-    }
+    // A worker hands over what it has counted from time to time.
+    wait::eventually("the limits that were hit to be counted", async || {
+        let metrics = stage.envoy.metrics().await?;
+        for limit in ["series", "rate"] {
+            let hit = metrics.sum("ringside_limited_total", &[&format!("limit=\"{limit}\"")]);
+            ensure!(hit == 1.0, "{limit}: {hit}");
+        }
+        Ok(())
+    })
+    .await?;
     stage.envoy.wait_idle().await?;
     stage.receivers.iter().for_each(|receiver| drop(receiver.take_parts()));
     stage.end().await
