@@ -16,6 +16,8 @@ use crate::quorum::Outcome;
 
 /// The longest refusal list that is read, in bytes. A host need not hand over more than one byte beyond it.
 pub const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// What a Go server with TLS answers, with status 400, to whoever speaks plain HTTP.
+const WANTS_TLS: &[u8] = b"Client sent an HTTP request to an HTTPS server.";
 /// The status by which a host says that it waited in vain.
 const TIMED_OUT: u16 = 504;
 /// How much of a sidecar's message is kept, in bytes.
@@ -94,7 +96,11 @@ impl Answer {
         if status == TIMED_OUT {
             return Self::none("it did not answer in time");
         }
-        let (outcome, body) = (outcome_of(status), reply.body);
+        let (outcome, body) = match (outcome_of(status), reply.body) {
+            // It speaks of the path, not of the data.
+            (Outcome::Invalid, body) if body.starts_with(WANTS_TLS) => (Outcome::Unavailable, body),
+            read => read,
+        };
         let written = protocol::written(reply.written);
         if protocol == Protocol::V2 && outcome == Outcome::Stored && written.is_none() {
             return Self::whole(Outcome::Unsupported, "the receiver knows remote write 1.0 only");

@@ -114,6 +114,13 @@ fn what_cannot_be_understood_is_unavailable() {
 }
 
 #[test]
+fn a_server_that_wants_tls_says_nothing_of_the_data() {
+    let said = b"Client sent an HTTP request to an HTTPS server.\n";
+    assert_eq!(read(reply(400, "text/plain", said), |_| true).rest, Outcome::Unavailable);
+    assert_eq!(read(reply(400, "text/plain", &said[1..]), |_| true).rest, Outcome::Invalid);
+}
+
+#[test]
 fn an_unknown_reason_is_worth_a_retry() {
     let series = vec![RefusedSeries { index: 1, reason: 99, ..Default::default() }];
     let body = WriteRefused { message: String::new(), series }.encode_to_vec();
