@@ -3,6 +3,7 @@
 
 mod bodies;
 mod bucket_outage;
+mod compliance;
 mod dead_sidecar;
 mod edge;
 mod garbage;

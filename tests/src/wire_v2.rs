@@ -1,9 +1,16 @@
 //! Remote write 2.0 requests, encoded here by hand for the reasons that `wire` has.
 
-use crate::wire::{self, Histogram, bytes_field, varint};
+use crate::wire::{self, Histogram, bytes_field, varint, varint_field};
 
 /// The content type of such a request.
 pub const CONTENT_TYPE: &str = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+
+/// The headers that say how many samples, histograms and exemplars are written.
+pub const WRITTEN: [&str; 3] = [
+    "x-prometheus-remote-write-samples-written",
+    "x-prometheus-remote-write-histograms-written",
+    "x-prometheus-remote-write-exemplars-written",
+];
 
 /// A request that is being made.
 #[derive(Clone, Debug)]
@@ -21,6 +28,11 @@ impl Default for Request {
 /// Labels in the order in which they are sent.
 pub type Pairs = Vec<(String, String)>;
 
+/// Labels in this order.
+pub fn pairs(labels: &[(&str, &str)]) -> Pairs {
+    labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
 /// What one series holds besides its labels.
 #[derive(Clone, Debug, Default)]
 pub struct Data {
@@ -28,6 +40,8 @@ pub struct Data {
     pub samples: Vec<(i64, f64)>,
     /// Native histograms.
     pub histograms: Vec<Histogram>,
+    /// Upper bounds of the buckets of all those histograms, where they have custom ones.
+    pub custom_values: Vec<f64>,
     /// Labels, value and timestamp of each.
     pub exemplars: Vec<(Pairs, f64, i64)>,
     /// Type, help and unit.
@@ -71,11 +85,12 @@ impl Request {
             wire::sample(&mut body, *timestamp, *value);
         }
         for histogram in &data.histograms {
-            let mut as_v1 = Vec::new();
-            wire::histogram(&mut as_v1, histogram);
-            // The message is the same, under another number.
-            body.push(3 << 3 | 2);
-            body.extend_from_slice(&as_v1[1..]);
+            let mut message = wire::histogram_message(histogram);
+            let bounds: Vec<u8> = data.custom_values.iter().flat_map(|bound| bound.to_le_bytes()).collect();
+            if !bounds.is_empty() {
+                bytes_field(&mut message, 16, &bounds);
+            }
+            bytes_field(&mut body, 3, &message);
         }
         for (labels, value, timestamp) in &data.exemplars {
             let references = self.references(labels);
@@ -90,8 +105,10 @@ impl Request {
         if let Some((kind, help, unit)) = &data.metadata {
             let mut metadata = Vec::new();
             for (field, value) in [(1, *kind), (3, self.symbol(help)), (4, self.symbol(unit))] {
-                varint(&mut metadata, field << 3);
-                varint(&mut metadata, value);
+                // A 0 is left out, as encoders do.
+                if value > 0 {
+                    varint_field(&mut metadata, field, value);
+                }
             }
             bytes_field(&mut body, 5, &metadata);
         }
