@@ -9,6 +9,7 @@ use ringside_proto::ringside::{Reason, RefusedSeries, WriteRefused};
 
 use crate::random::Random;
 use crate::traffic::{Sample, Series, decode};
+use crate::world::Place;
 
 type Contents = BTreeMap<u32, BTreeMap<i64, u64>>;
 
@@ -30,11 +31,22 @@ pub(crate) struct Answer {
     pub(crate) is_list: bool,
     pub(crate) written: Option<u64>,
     pub(crate) body: Vec<u8>,
+    /// What the list means: the refused series by their numbers.
+    pub(crate) refused: BTreeMap<u32, Reason>,
+    /// What the sidecar has of its part, which no answer says sample by sample.
+    pub(crate) holds: Vec<Series>,
 }
 
 impl Answer {
     pub(crate) fn plain(status: u16) -> Self {
-        Self { status, is_list: false, written: None, body: b"its words".to_vec() }
+        let (refused, holds) = (BTreeMap::new(), Vec::new());
+        Self { status, is_list: false, written: None, body: b"its words".to_vec(), refused, holds }
+    }
+
+    /// What the sidecar has of a series.
+    pub(crate) fn samples(&self, number: u32) -> &[Sample] {
+        let series = self.holds.iter().find(|series| series.number == number);
+        series.map_or(&[], |series| &series.samples)
     }
 }
 
@@ -43,11 +55,13 @@ pub(crate) struct Sidecar {
     pub(crate) is_up: bool,
     /// Counts its starts: what one run began, another does not end.
     pub(crate) run: u32,
-    /// The tenant is at a limit: series that are not there yet are refused.
-    pub(crate) is_limited: bool,
-    /// Replaying, or its disk is full.
-    pub(crate) is_unready: bool,
+    /// Series that are not there yet are refused, for this reason.
+    pub(crate) refuses_new: Option<Reason>,
+    /// Whatever comes is answered so: it is replaying, its disk is full, or something in front of it has its own mind.
+    pub(crate) refuses_all: Option<u16>,
     memory: Contents,
+    /// What is in memory and is to be on disk before its answer leaves.
+    unsynced: BTreeMap<Place, Vec<Series>>,
     disk: Contents,
 }
 
@@ -57,16 +71,22 @@ impl Sidecar {
             manner,
             is_up: true,
             run: 0,
-            is_limited: false,
-            is_unready: false,
+            refuses_new: None,
+            refuses_all: None,
             memory: Contents::new(),
+            unsynced: BTreeMap::new(),
             disk: Contents::new(),
         }
     }
 
-    pub(crate) fn crash(&mut self) {
+    /// Some of what was not synced is on disk all the same.
+    pub(crate) fn crash(&mut self, random: &mut Random) {
         self.is_up = false;
         self.run += 1;
+        let unsynced = std::mem::take(&mut self.unsynced);
+        for series in unsynced.into_values().flatten().filter(|_| random.percent(50)) {
+            self.put_on_disk(series);
+        }
     }
 
     pub(crate) fn start(&mut self) {
@@ -79,50 +99,58 @@ impl Sidecar {
         self.disk.get(&series).and_then(|samples| samples.get(&timestamp)) == Some(&value)
     }
 
-    /// Takes a part into memory. What of it is to be on disk before the answer leaves, and the answer.
-    pub(crate) fn append(&mut self, protocol: Protocol, body: &[u8]) -> (Vec<Series>, Answer) {
-        if self.is_unready {
-            return (Vec::new(), Answer::plain(503));
+    /// Takes a part into memory. What it has of it is to be on disk before the answer leaves.
+    pub(crate) fn append(&mut self, at: Place, protocol: Protocol, body: &[u8]) -> Answer {
+        if let Some(status) = self.refuses_all {
+            return Answer::plain(status);
         }
         let success = Answer { body: Vec::new(), ..Answer::plain(protocol.success()) };
         if protocol == Protocol::V2 && self.manner == Manner::Old {
-            return (Vec::new(), Answer { status: 200, ..success });
+            return Answer { status: 200, ..success };
         }
-        let Some(sent) = decode(protocol, body) else { return (Vec::new(), Answer::plain(400)) };
-        let (mut stored, mut refused) = (Vec::new(), Vec::new());
+        let Some(sent) = decode(protocol, body) else { return Answer::plain(400) };
+        let (mut holds, mut list, mut refused) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut written = 0;
         for (index, series) in (0..).zip(sent) {
             let (taken, worst) = self.append_series(&series);
             written += taken.len() as u64;
             if let Some(reason) = worst {
-                refused.push(RefusedSeries {
+                list.push(RefusedSeries {
                     index,
                     reason: reason.into(),
                     samples_missing: (series.samples.len() - taken.len()) as u32,
                     ..Default::default()
                 });
+                refused.insert(series.number, reason);
             }
-            stored.push(Series { samples: taken, ..series });
+            holds.push(Series { samples: taken, ..series });
         }
+        self.unsynced.insert(at, holds.clone());
         // One of ours says it to either version, for the filter's own use.
         let says = (protocol == Protocol::V2 || self.manner == Manner::Lists).then_some(written);
-        let answer = match refused.iter().map(RefusedSeries::reason).max() {
-            None => Answer { written: says, ..success },
+        match refused.values().max() {
+            None => Answer { written: says, holds, ..success },
             Some(worst) => {
-                let status = if worst == Reason::Limit { 429 } else { 409 };
+                let status = match worst {
+                    Reason::Invalid => 400,
+                    Reason::Limit => 429,
+                    Reason::Unavailable => 503,
+                    _ => 409,
+                };
                 let is_list = self.manner == Manner::Lists;
-                let list = WriteRefused { message: "refused".to_owned(), series: refused };
-                let body = if is_list { list.encode_to_vec() } else { b"conflict".to_vec() };
-                Answer { status, is_list, written: says, body }
+                let list = WriteRefused { message: "refused".to_owned(), series: list };
+                let body = if is_list { list.encode_to_vec() } else { b"refused".to_vec() };
+                Answer { status, is_list, written: says, body, refused, holds }
             }
-        };
-        (stored, answer)
+        }
     }
 
     /// The samples that are in memory now, and why others are not.
     fn append_series(&mut self, series: &Series) -> (Vec<Sample>, Option<Reason>) {
-        if self.is_limited && !self.memory.contains_key(&series.number) {
-            return (Vec::new(), Some(Reason::Limit));
+        if let Some(reason) = self.refuses_new
+            && !self.memory.contains_key(&series.number)
+        {
+            return (Vec::new(), Some(reason));
         }
         let known = self.memory.entry(series.number).or_default();
         let (mut taken, mut worst) = (Vec::new(), None);
@@ -144,15 +172,13 @@ impl Sidecar {
     }
 
     /// Puts on disk what a part brought.
-    pub(crate) fn sync(&mut self, stored: &[Series]) {
-        for series in stored {
-            self.disk.entry(series.number).or_default().extend(series.samples.iter().copied());
+    pub(crate) fn sync(&mut self, at: Place) {
+        for series in self.unsynced.remove(&at).unwrap_or_default() {
+            self.put_on_disk(series);
         }
     }
 
-    /// A crash may find some of what was not synced on disk all the same.
-    pub(crate) fn half_sync(&mut self, random: &mut Random, stored: &[Series]) {
-        let survivors: Vec<_> = stored.iter().filter(|_| random.percent(50)).cloned().collect();
-        self.sync(&survivors);
+    fn put_on_disk(&mut self, series: Series) {
+        self.disk.entry(series.number).or_default().extend(series.samples);
     }
 }

@@ -34,17 +34,27 @@ impl Write {
     pub(crate) fn random(random: &mut Random, pool: u32, now: i64) -> Self {
         let protocol = *random.pick(&[Protocol::V1, Protocol::V2]);
         let mut numbers: Vec<_> = (0..pool).filter(|_| random.percent(40)).collect();
+        if random.percent(10) {
+            numbers.push(random.within(100, 999) as u32); // One that hardly anybody has sent yet.
+        }
         random.shuffle(&mut numbers);
         let one = |number| {
             // Mostly forward, now and then something old.
             let time = if random.percent(15) { now - random.within(0, 500) as i64 } else { now };
             let start = time / 100 * 100;
             // A run of samples, or one for which others may have another value.
-            let samples = if random.percent(20) {
+            let mut samples = if random.percent(20) {
                 vec![(start + 50, random.within(8, 9))]
             } else {
                 (0..random.within(1, 3) as i64).map(|step| (start + step, 7)).collect()
             };
+            // Now and then only some of a run conflict: by their values, or by their order.
+            if random.percent(25) {
+                samples.iter_mut().for_each(|(_, value)| *value = random.within(7, 9));
+            }
+            if random.percent(3) {
+                random.shuffle(&mut samples);
+            }
             Series { number, samples }
         };
         let series: Vec<_> = numbers.into_iter().map(one).collect();
@@ -55,6 +65,22 @@ impl Write {
 
     pub(crate) fn samples(&self) -> u64 {
         self.series.iter().map(|series| series.samples.len() as u64).sum()
+    }
+
+    /// Whether a sidecar that may have stored another write, or none, can only take this one: each of its samples follows
+    /// those of the other, or is among them.
+    pub(crate) fn follows(&self, other: &Self) -> bool {
+        let is_after = |sample: Sample, before: Sample| before.0 < sample.0 || before == sample;
+        self.series.iter().all(|series| {
+            let same = other.series.iter().filter(|other| other.number == series.number);
+            let mut before = same.flat_map(|other| &other.samples);
+            before.all(|before| series.samples.iter().all(|sample| is_after(*sample, *before)))
+        })
+    }
+
+    /// Whether the samples of each series are in order, each with a time of its own.
+    pub(crate) fn is_in_order(&self) -> bool {
+        self.series.iter().all(|series| series.samples.is_sorted_by(|one, next| one.0 < next.0))
     }
 }
 
