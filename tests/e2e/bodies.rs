@@ -318,6 +318,9 @@ async fn bodies_that_arrive_are_bounded() -> Result<()> {
 
 /// What Envoy may take; four of the largest bodies, each with a part for every replica.
 const HEAP_MAX: u64 = 512 << 20;
+/// What each worker lets be under way, and as much of bodies that arrive: a body by itself may be larger. Envoy judges its heap
+/// by what is there when a request begins, so that many which begin at once are the filter's to bound.
+const IN_FLIGHT_MAX: u64 = 64 << 20;
 /// Of both workers: what their modules need for the largest bodies, and what Envoy takes beyond its heap.
 const BESIDE_HEAP_MAX: u64 = 768 << 20;
 /// What caches and fragmentation may add in later rounds.
@@ -338,7 +341,11 @@ async fn memory_of_the_module_is_bounded_and_used_again() -> Result<()> {
 /// More of the largest bodies at once than memory is there for, to receivers that take their time: what cannot be held
 /// is answered 503 and comes again.
 async fn bounded(name: &str, receivers: usize) -> Result<()> {
-    let flags = ["--write-timeout=30s".to_owned(), format!("--heap-bytes-max={HEAP_MAX}")];
+    let flags = [
+        "--write-timeout=30s".to_owned(),
+        format!("--heap-bytes-max={HEAP_MAX}"),
+        format!("--in-flight-bytes-max={IN_FLIGHT_MAX}"),
+    ];
     let stage = Stage::start(name, receivers, &flags).await?;
     let (body, _) = largest()?;
     for receiver in &stage.receivers {

@@ -21,4 +21,5 @@ mod statistics;
 mod tenants;
 mod thanos_receive;
 mod trap;
+mod verdicts;
 mod write_path;

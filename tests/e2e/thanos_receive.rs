@@ -1,27 +1,34 @@
 //! Topology: a client → Envoy with the filter → three stand-ins for stock Thanos Receive ingestors, RF=3, over
-//! HTTP/1.1. They answer with a status and words, and name no series.
+//! HTTP/1.1; and five, to which bodies go split. They answer with a status and words, and name no series.
 //!
-//! Every combination of their answers gives the verdict of a plain model, with any of them last; what the client reads
-//! is an ingestor's own words; a replica that is gone is outvoted.
+//! Every combination of the answers of three gives the verdict of a plain model, with any of them last; what the client
+//! reads is an ingestor's own words; a replica that is gone is outvoted. Of five, each series has the verdict of the
+//! three that the ring names for it, and the request that of the worst of its series.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ringside_e2e::clock::{self, HOUR, MINUTE};
 use ringside_e2e::contents::Labels;
 use ringside_e2e::envoy::Envoy;
-use ringside_e2e::generator::{Answer, Sender};
+use ringside_e2e::generator::{Answer, Sender, series};
 use ringside_e2e::receiver::{Receiver, Reply};
 use ringside_e2e::scratch::Scratch;
 use ringside_e2e::wire_v2::{Data, Request};
 use ringside_e2e::{wait, wire, wire_v2};
+use ringside_hashring::{Hashrings, series_hash};
+use ringside_proto::Protocol;
 use ringside_proto::protocol::HEADERS_WRITTEN;
 use serde_json::json;
 
 const TENANT: &str = "team-a";
 /// What makes an answer the last one.
 const LATE: Duration = Duration::from_millis(30);
+/// Of the test whose combinations are drawn.
+const SEED: u64 = 20_260_822;
+const COMBINATIONS: usize = 400;
 
 /// How a Receive ingestor answers, and what that means for the series of the part.
 const ANSWERS: [(u16, &str, Meaning); 9] = [
@@ -82,7 +89,8 @@ async fn ingestors_that_answer_by_status_make_a_verdict() -> Result<()> {
         let expected = verdict(chosen.map(|one| one.0), chosen.map(|one| one.2));
         let answer = sender.post(body.clone()).await;
         ensure!(answer.code() == Some(expected), "{chosen:?}: {answer:?} instead of {expected}");
-        expect_words(&answer, chosen.map(|one| one.1))?;
+        let Answer::Status { code, message } = &answer else { bail!("{answer:?}") };
+        expect_words(*code, message, &chosen.map(|one| one.1))?;
         seen.insert(expected);
     }
     ensure!(seen == BTreeSet::from([200, 400, 409, 413, 429, 503]), "verdicts: {seen:?}");
@@ -107,6 +115,186 @@ async fn ingestors_that_answer_by_status_make_a_verdict() -> Result<()> {
     expect_soon(&sender, &body, 503).await?;
     scratch.passed();
     Ok(())
+}
+
+/// One request of the test whose combinations are drawn, and what each of five ingestors answers.
+#[derive(Debug)]
+struct Combination {
+    protocol: Protocol,
+    sent: Range<usize>,
+    chosen: [(u16, &'static str, Meaning); 5],
+    /// Which of them is late; often none.
+    late: usize,
+}
+
+impl Combination {
+    fn draw(number: usize, series: usize, random: &mut fastrand::Rng) -> Self {
+        // Few series have few replica sets, and many have all.
+        let len = [1, 3, 20, 100][random.usize(..4)];
+        let first = random.usize(..series - len);
+        // Answers of many kinds agree on nothing; those of one kind or two beside successes do.
+        let kinds = [ANSWERS[number / 2 % ANSWERS.len()], ANSWERS[random.usize(..ANSWERS.len())]];
+        let chosen = [(); 5].map(|()| match random.usize(..5) {
+            0 | 1 => ANSWERS[0],
+            2 | 3 => kinds[0],
+            _ => kinds[random.usize(..2)],
+        });
+        let protocol = [Protocol::V1, Protocol::V2][number % 2];
+        Self { protocol, sent: first..first + len, chosen, late: random.usize(..4 * chosen.len()) }
+    }
+
+    /// The verdict: of each series that of its three replicas, and of these the worst, since what a retry may save comes
+    /// first. And how many samples are stored for certain by two of the three.
+    fn expected(&self, replicas: &[[usize; 3]]) -> (u16, u64) {
+        let (mut verdicts, mut written) = (BTreeSet::new(), 0);
+        for at in self.sent.clone() {
+            let said = replicas[at].map(|replica| self.chosen[replica]);
+            let verdict = verdict(said.map(|one| one.0), said.map(|one| one.2));
+            written += if verdict == 200 { samples(at, 0).len() as u64 } else { 0 };
+            verdicts.insert(verdict);
+        }
+        let worst = [503, 429, 400, 413, 409].into_iter().find(|status| verdicts.contains(status));
+        (worst.unwrap_or(200), written)
+    }
+
+    /// The series that the ring names an ingestor for.
+    fn part(&self, at: usize, replicas: &[[usize; 3]]) -> Vec<usize> {
+        self.sent.clone().filter(|series| replicas[*series].contains(&at)).collect()
+    }
+
+    /// What an ingestor answers to its part. It says what is written of one of 2.0 where that is all of it.
+    fn reply(&self, at: usize, part: &[usize]) -> Reply {
+        let (status, words, meaning) = self.chosen[at];
+        let delay = if at == self.late { LATE } else { Duration::ZERO };
+        let written = part.iter().map(|series| samples(*series, 0).len() as u64).sum();
+        let says = self.protocol == Protocol::V2 && meaning == Meaning::Stored;
+        Reply { delay, written: says.then_some([written, 0, 0]), ..Reply::new(status, words) }
+    }
+
+    fn body(&self, series: &[Labels], now: i64) -> Vec<u8> {
+        let (mut v1, mut v2) = (Vec::new(), Request::default());
+        for at in self.sent.clone() {
+            match self.protocol {
+                Protocol::V1 => wire::series(&mut v1, &series[at], &samples(at, now)),
+                Protocol::V2 => {
+                    let labels: Vec<_> = series[at].clone().into_iter().collect();
+                    v2.series(&labels, &Data { samples: samples(at, now), ..Data::default() });
+                }
+            }
+        }
+        wire::snappy(&if self.protocol == Protocol::V1 { v1 } else { v2.encode() })
+    }
+}
+
+/// The samples of a series: one, two or three.
+fn samples(series: usize, now: i64) -> Vec<(i64, f64)> {
+    (0..=series as i64 % 3).map(|number| (now + number, 1.0)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_write_has_the_verdict_of_its_worst_series() -> Result<()> {
+    let scratch = Scratch::new("thanos-receive-split")?;
+    let receivers = Receiver::start_many(5).await?;
+    let hashrings = Receiver::hashrings(&receivers);
+    let flags = ["--upstream=thanos-receive".to_owned()];
+    let envoy = Envoy::start(&scratch.path().join("envoy"), &hashrings, &flags).await?;
+    let (known, now) = (series("thanos", 300), clock::aligned(HOUR, MINUTE)?);
+    let replicas = replicas(&hashrings, &known)?;
+
+    let mut random = fastrand::Rng::with_seed(SEED);
+    let mut seen = BTreeSet::new();
+    let mut sent = vec![Vec::new(); receivers.len()];
+    for number in 0..COMBINATIONS {
+        let combination = Combination::draw(number, known.len(), &mut random);
+        let protocol = combination.protocol;
+        for (at, receiver) in receivers.iter().enumerate() {
+            let part = combination.part(at, &replicas);
+            receiver.answer(combination.reply(at, &part));
+            if !part.is_empty() {
+                sent[at].push((protocol.version(), part));
+            }
+        }
+        // In another spelling than the one that ingestors take, and under the version of 1.0.
+        let content_type = match protocol {
+            Protocol::V1 => "application/x-protobuf; proto=prometheus.WriteRequest",
+            Protocol::V2 => "Application/X-Protobuf; proto=\"io.prometheus.write.v2.Request\"",
+        };
+        let sender = Sender::new(&envoy.write_url(), Some(TENANT));
+        let sender = sender.with_header("content-type", content_type.as_bytes());
+        let (status, headers, message) = sender.exchange(combination.body(&known, now)).await?;
+
+        let (verdict, written) = combination.expected(&replicas);
+        let expected = match (protocol, verdict) {
+            (Protocol::V2, 200) => 204,
+            (Protocol::V2, 409) => 400,
+            _ => verdict,
+        };
+        let context = || format!("number {number} of seed {SEED}, {hashrings}: {combination:?}");
+        ensure!(status == expected, "{}: {status} {message} instead of {expected}", context());
+        expect_words(status, &message, &combination.chosen.map(|one| one.1)).with_context(context)?;
+        let said = headers.get(HEADERS_WRITTEN[0]).and_then(|value| value.to_str().ok());
+        let written = (protocol == Protocol::V2).then(|| written.to_string());
+        ensure!(said == written.as_deref(), "{}: {said:?} are written, not {written:?}", context());
+        seen.insert((protocol.version(), verdict));
+    }
+    let verdicts = [200, 400, 409, 413, 429, 503];
+    let all = verdicts.into_iter().flat_map(|verdict| ["0.1.0", "2.0.0"].map(|version| (version, verdict)));
+    ensure!(seen == all.collect(), "verdicts: {seen:?}");
+    for (receiver, sent) in receivers.iter().zip(sent) {
+        expect_parts(receiver, sent, &known).await?;
+    }
+    scratch.passed();
+    Ok(())
+}
+
+/// Each part has the series that the ring names its ingestor for, and the very headers by which an ingestor of remote
+/// write 2.0 knows the version.
+async fn expect_parts(
+    receiver: &Receiver,
+    mut sent: Vec<(&str, Vec<usize>)>,
+    known: &[Labels],
+) -> Result<()> {
+    wait::eventually("the last part", async || {
+        ensure!(receiver.parts() == sent.len(), "{} of {} parts", receiver.parts(), sent.len());
+        Ok(())
+    })
+    .await?;
+    let places: BTreeMap<_, _> = known.iter().zip(0..).collect();
+    let parts = receiver.take_parts();
+    let mut found = Vec::new();
+    for part in &parts {
+        let [version, content_type] =
+            ["x-prometheus-remote-write-version", "content-type"].map(|name| part.headers.get_all(name));
+        ensure!(version.iter().count() == 1 && content_type.iter().count() == 1, "{:?}", part.headers);
+        let version = part.header("x-prometheus-remote-write-version");
+        let expected = match version {
+            "2.0.0" => "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+            _ => "application/x-protobuf",
+        };
+        ensure!(part.header("content-type") == expected, "{version}: {:?}", part.headers);
+        let series = part.series()?;
+        let mut series = series.iter().map(|series| places.get(&series.labels).copied()).collect::<Vec<_>>();
+        series.sort_unstable();
+        found.push((version, series.into_iter().collect::<Option<Vec<_>>>().context("an unknown series")?));
+    }
+    // A part that no verdict waited for may have come after one of the next request.
+    found.sort();
+    sent.sort();
+    let odd = found.iter().zip(&sent).find(|(found, sent)| found != sent);
+    ensure!(odd.is_none(), "{}: found and sent: {odd:?}", receiver.address());
+    Ok(())
+}
+
+/// The three receivers that the ring names for each series, as places in the ring.
+fn replicas(hashrings: &str, series: &[Labels]) -> Result<Vec<[usize; 3]>> {
+    let rings = Hashrings::parse(hashrings.as_bytes(), 3)?;
+    let ring = rings.for_tenant(TENANT).context("no ring for the tenant")?;
+    let of = |labels: &Labels| {
+        let pairs = labels.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let replicas: Vec<_> = ring.replicas(series_hash(TENANT, pairs)).iter().map(|at| at.get()).collect();
+        <[usize; 3]>::try_from(replicas).ok().context("not three replicas")
+    };
+    series.iter().map(of).collect()
 }
 
 /// Ingestors do not say how much they were sent, so the filter counts it.
@@ -178,7 +366,10 @@ async fn limits_hold_in_front_of_ingestors() -> Result<()> {
     ensure!(answer.code() == Some(200), "{answer:?}");
     envoy.wait_idle().await?;
     for receiver in &receivers {
-        let series: usize = receiver.take_parts().iter().map(|part| count_series(&part.body)).sum();
+        let mut series = 0;
+        for part in receiver.take_parts() {
+            series += part.series()?.len();
+        }
         ensure!(series == 3, "{series} series instead of the one that may be stored and the two");
     }
     scratch.passed();
@@ -201,8 +392,9 @@ async fn a_receiver_of_1_0_stores_nothing_of_2_0() -> Result<()> {
     let sender = Sender::new(&envoy.write_url(), Some(TENANT))
         .with_header("content-type", wire_v2::CONTENT_TYPE.as_bytes());
 
-    let (old, new) = (Reply::new(200, ""), Reply { written: Some(2), ..Reply::new(204, "") });
-    let (conflict, away) = (Reply { written: Some(1), ..Reply::new(409, "duplicate") }, Reply::new(503, ""));
+    let (old, new) = (Reply::new(200, ""), Reply { written: Some([2, 0, 0]), ..Reply::new(204, "") });
+    let (conflict, away) =
+        (Reply { written: Some([1, 0, 0]), ..Reply::new(409, "duplicate") }, Reply::new(503, ""));
     for (replies, status, written) in [
         ([&new, &new, &new], 204, "2"),
         ([&new, &old, &new], 204, "2"),
@@ -219,11 +411,6 @@ async fn a_receiver_of_1_0_stores_nothing_of_2_0() -> Result<()> {
     Ok(())
 }
 
-fn count_series(body: &[u8]) -> usize {
-    let raw = snap::raw::Decoder::new().decompress_vec(body).unwrap_or_default();
-    ringside_proto::remote_write::time_series(&raw).count()
-}
-
 fn body() -> Result<Vec<u8>> {
     let labels = Labels::from([("__name__".to_owned(), "thanos".to_owned())]);
     let mut request = Vec::new();
@@ -231,12 +418,12 @@ fn body() -> Result<Vec<u8>> {
     Ok(wire::snappy(&request))
 }
 
-/// A refusal has an ingestor's own words; what is worth a retry tells when.
-fn expect_words(answer: &Answer, words: [&str; 3]) -> Result<()> {
-    let Answer::Status { code, message } = answer else { bail!("{answer:?}") };
+/// A refusal has an ingestor's own words, a success none.
+fn expect_words(code: u16, message: &str, words: &[&str]) -> Result<()> {
     let known = words.iter().any(|words| !words.is_empty() && message.contains(words.trim()));
-    ensure!(known || matches!(code, 200), "{answer:?} has none of {words:?}");
-    ensure!(*code != 200 || message.is_empty(), "{answer:?}");
+    let is_success = matches!(code, 200 | 204);
+    ensure!(known || is_success, "{code}: {message:?} has none of {words:?}");
+    ensure!(!is_success || message.is_empty(), "{code}: {message:?}");
     Ok(())
 }
 

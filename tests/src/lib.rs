@@ -3,7 +3,8 @@
 //! Prometheus' own tools as the judge of what was stored.
 //!
 //! It links nothing of the write path: requests are encoded here, and data directories are read by
-//! `promtool`. The one exception is the hashring, which tells where a series belongs.
+//! `promtool`. The exceptions are the hashring, which tells where a series belongs, and the walkers that tell which
+//! series a part has.
 
 pub mod bucket;
 pub mod clock;

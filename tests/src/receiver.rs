@@ -1,24 +1,30 @@
 //! A stand-in for what the filter sends to: it keeps every part that comes, headers and all, and answers as it is
-//! told. In this process, so that a test can ask what reached it.
+//! told, in the form of a sidecar or of a stock Thanos Receive. In this process, so that a test can ask what reached it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use axum::routing::{get, post};
 use futures::TryStreamExt;
-use ringside_proto::HEADER_SERIES;
+use ringside_proto::labels::Label;
 use ringside_proto::protocol::HEADERS_WRITTEN;
+use ringside_proto::remote_write_v2::{Contents, SymbolTable};
+use ringside_proto::ringside::RefusedSeries;
+use ringside_proto::{
+    CONTENT_TYPE_REFUSED, HEADER_REFUSALS, HEADER_SERIES, Protocol, remote_write, remote_write_v2,
+};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::ports;
+use crate::contents::Labels;
+use crate::{ports, wait, wire};
 
 /// Larger than any part.
 const BODY_BYTES_MAX: usize = 128 << 20;
@@ -39,6 +45,15 @@ pub struct Part {
     pub body: Bytes,
 }
 
+/// One series of a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// Its labels.
+    pub labels: Labels,
+    /// How much it holds.
+    pub contents: Contents,
+}
+
 /// What a receiver says.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -48,15 +63,19 @@ pub struct Reply {
     pub message: String,
     /// How long it takes, or until the receiver is told another answer.
     pub delay: Duration,
-    /// The samples that it says it has written, as a receiver of remote write 2.0 does; and no histogram, no exemplar.
-    pub written: Option<u64>,
+    /// The samples, histograms and exemplars that it says it has written, as a receiver of remote write 2.0 does.
+    pub written: Option<[u64; 3]>,
     /// The series that it says it was sent, as a sidecar does.
     pub series: Option<u64>,
+    /// The series that it lists as refused, by their places in the part; it has stored all others. As from a sidecar, the
+    /// list comes only where it is asked for by header.
+    pub refused: Vec<RefusedSeries>,
 }
 
 #[derive(Default)]
 struct Inner {
     parts: Vec<Part>,
+    answered: usize,
     reply: Reply,
     forgets: bool,
     /// Whoever waits with an answer is told that there is another.
@@ -72,7 +91,31 @@ impl Default for Reply {
 impl Reply {
     /// An answer at once.
     pub fn new(status: u16, message: &str) -> Self {
-        Self { status, message: message.to_owned(), delay: Duration::ZERO, written: None, series: None }
+        Self {
+            status,
+            message: message.to_owned(),
+            delay: Duration::ZERO,
+            written: None,
+            series: None,
+            refused: Vec::new(),
+        }
+    }
+
+    /// A `WriteRefused`, encoded here by hand for the reason that `wire` has.
+    fn list(&self) -> Vec<u8> {
+        let mut list = Vec::new();
+        wire::bytes_field(&mut list, 1, self.message.as_bytes());
+        for series in &self.refused {
+            let missing = [series.samples_missing, series.histograms_missing, series.exemplars_missing];
+            let numbers = [series.index, series.reason.cast_unsigned()].into_iter().chain(missing);
+            let mut entry = Vec::new();
+            // As protobuf has it, a number that is 0 is left out.
+            for (field, number) in (1..).zip(numbers).filter(|(_, number)| *number != 0) {
+                wire::varint_field(&mut entry, field, number.into());
+            }
+            wire::bytes_field(&mut list, 2, &entry);
+        }
+        list
     }
 }
 
@@ -81,13 +124,51 @@ impl Part {
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
+
+    /// Its series in their order, read as the version of remote write that its content type names.
+    pub fn series(&self) -> Result<Vec<Series>> {
+        let raw = snap::raw::Decoder::new().decompress_vec(&self.body)?;
+        let mut all = Vec::new();
+        match Protocol::of_content_type(self.header("content-type").as_bytes())? {
+            Protocol::V1 => {
+                for series in remote_write::time_series(&raw) {
+                    let series = series?;
+                    let parts = series.parts()?;
+                    let contents = Contents {
+                        samples: parts.samples as u64,
+                        histograms: parts.histograms as u64,
+                        exemplars: parts.exemplars as u64,
+                    };
+                    let labels = series.labels().collect::<Result<Vec<_>, _>>()?;
+                    all.push(Series { labels: owned(&labels)?, contents });
+                }
+            }
+            Protocol::V2 => {
+                let mut table = SymbolTable::default();
+                let symbols = table.read(&raw)?;
+                for series in remote_write_v2::time_series(&raw) {
+                    let series = series?;
+                    let labels = series.labels(symbols).collect::<Result<Vec<_>, _>>()?;
+                    all.push(Series { labels: owned(&labels)?, contents: series.contents()? });
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn owned(labels: &[Label<'_>]) -> Result<Labels> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).context("a label that is no text");
+    labels.iter().map(|label| Ok((text(label.name)?, text(label.value)?))).collect()
 }
 
 impl Receiver {
     /// Starts one that answers 200.
     pub async fn start() -> Result<Self> {
         let address = ports::reserve()?;
-        let listener = TcpListener::bind(address).await?;
+        // A child of another test has the socket that proved the port free, until it runs its own program.
+        let bind = wait::eventually("a free port", async || Ok(TcpListener::bind(address).await?));
+        let listener = bind.await?;
         let state = Arc::<Mutex<Inner>>::default();
         let router = Router::new()
             .route("/api/v1/receive", post(receive))
@@ -142,6 +223,11 @@ impl Receiver {
     pub fn parts(&self) -> usize {
         lock(&self.state).parts.len()
     }
+
+    /// How many answers it has given. One whose sender went away while it took its time is not among them.
+    pub fn answered(&self) -> usize {
+        lock(&self.state).answered
+    }
 }
 
 impl Drop for Receiver {
@@ -163,6 +249,7 @@ async fn receive(
         let inner = lock(&state);
         (inner.reply.clone(), inner.forgets, Arc::clone(&inner.change).notified_owned())
     };
+    let lists = !reply.refused.is_empty() && headers.contains_key(HEADER_REFUSALS);
     if forgets {
         let mut pieces = body.into_data_stream();
         while pieces.try_next().await.map_err(|_| StatusCode::BAD_REQUEST)?.is_some() {}
@@ -173,15 +260,20 @@ async fn receive(
     if !reply.delay.is_zero() {
         let _ = tokio::time::timeout(reply.delay, change).await;
     }
-    let mut response =
-        Response::builder().status(reply.status).header("content-type", "text/plain; charset=utf-8");
-    if let Some(samples) = reply.written {
-        for (name, value) in HEADERS_WRITTEN.into_iter().zip([samples, 0, 0]) {
+    lock(&state).answered += 1;
+    let content_type = if lists { CONTENT_TYPE_REFUSED } else { "text/plain; charset=utf-8" };
+    let mut response = Response::builder().status(reply.status).header("content-type", content_type);
+    if let Some(written) = reply.written {
+        for (name, value) in HEADERS_WRITTEN.into_iter().zip(written) {
             response = response.header(name, value);
         }
     }
     if let Some(series) = reply.series {
         response = response.header(HEADER_SERIES, series);
     }
-    response.body(Body::from(reply.message)).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+    if lists && reply.status == 429 {
+        response = response.header("retry-after", 1);
+    }
+    let body = if lists { reply.list() } else { reply.message.into_bytes() };
+    response.body(Body::from(body)).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
