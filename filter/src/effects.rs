@@ -179,9 +179,9 @@ impl Worker {
         self.stats.under_way(&self.state.borrow().fanouts);
     }
 
-    /// Counts an answer that the host gave in place of the filter, if it gave one.
-    pub(crate) fn host_responded(&self, status: Option<u16>) {
-        status.into_iter().for_each(|status| self.stats.answered(status));
+    /// Counts an answer that the host gave in place of the filter.
+    pub(crate) fn host_responded(&self, status: u16) {
+        self.stats.answered(status);
     }
 
     /// Answers the request of the current context.

@@ -66,8 +66,10 @@ impl Http {
 impl Context for Http {
     fn on_done(&mut self) -> bool {
         if let (State::Reading(_) | State::Waiting, Some(worker)) = (&self.state, &self.worker) {
-            if self.is_unanswered(worker) {
-                worker.host_responded(response_code());
+            if self.is_unanswered(worker)
+                && let Some(status) = response_code()
+            {
+                worker.host_responded(status);
             }
             worker.on_http(Event::ClientGone { request: self.request });
         }

@@ -96,10 +96,11 @@ impl Answer {
         if status == TIMED_OUT {
             return Self::none("it did not answer in time");
         }
-        let (outcome, body) = match (outcome_of(status), reply.body) {
+        let body = reply.body;
+        let outcome = match outcome_of(status) {
             // It speaks of the path, not of the data.
-            (Outcome::Invalid, body) if body.starts_with(WANTS_TLS) => (Outcome::Unavailable, body),
-            read => read,
+            Outcome::Invalid if body.starts_with(WANTS_TLS) => Outcome::Unavailable,
+            outcome => outcome,
         };
         let written = protocol::written(reply.written);
         if protocol == Protocol::V2 && outcome == Outcome::Stored && written.is_none() {

@@ -159,9 +159,9 @@ impl Write {
     /// what is written belong to it, and are waited for as long as a verdict is.
     pub(crate) fn decide(&mut self, request: RequestId, effects: &mut Vec<Effect>) {
         let Some(verdict) = self.tally.as_ref().and_then(Tally::verdict) else { return };
-        let written = match (self.protocol, &self.tally) {
-            (Protocol::V2, Some(tally)) => tally.written(),
-            _ => Some(Contents::default()),
+        let written = match self.protocol {
+            Protocol::V1 => Some(Contents::default()),
+            Protocol::V2 => self.tally.as_ref().and_then(Tally::written),
         };
         let Some(written) = written else { return };
         let Some(tally) = self.tally.take() else { return };

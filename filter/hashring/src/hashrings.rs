@@ -133,9 +133,11 @@ fn match_tenants(configs: &[RingConfig]) -> Result<(BTreeMap<String, usize>, Vec
     for (index, config) in configs.iter().enumerate() {
         let list = |listed: &mut BTreeMap<String, usize>, tenant: &str| {
             let first = *listed.entry(tenant.to_owned()).or_insert(index);
-            let (tenant, first, second) =
-                (tenant.to_owned(), (first != index).then(|| label(first)), label(index));
-            first.map_or(Ok(()), |first| Err(ConfigError::TenantTwice { tenant, first, second }))
+            if first == index {
+                return Ok(());
+            }
+            let (tenant, first, second) = (tenant.to_owned(), label(first), label(index));
+            Err(ConfigError::TenantTwice { tenant, first, second })
         };
         match &config.tenants {
             Tenants::Exact(tenants) => tenants.iter().try_for_each(|tenant| list(&mut exact, tenant))?,

@@ -37,15 +37,20 @@ fn cases() -> Vec<(&'static str, Subject, Fate)> {
     ]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_common_name_is_the_tenant() -> Result<()> {
-    let (server, clients) = (Authority::new("the server's")?, Authority::new("the clients'")?);
-    let stage = Stage::start("client-certificate", |files, _| {
+/// The edge with the certificates of these.
+async fn start(server: &Authority, clients: &Authority) -> Result<Stage> {
+    Stage::start("client-certificate", |files, _| {
         server.mount_listener(files)?;
         clients.mount_clients(files)?;
         Ok(())
     })
-    .await?;
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_common_name_is_the_tenant() -> Result<()> {
+    let (server, clients) = (Authority::new("the server's")?, Authority::new("the clients'")?);
+    let stage = start(&server, &clients).await?;
     for (case, subject, fate) in cases() {
         let identity = clients.client(&subject)?;
         let client = server.trusting_client()?.identity(identity).build()?;
@@ -65,12 +70,7 @@ async fn the_common_name_is_the_tenant() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subject_that_is_too_long_names_no_tenant() -> Result<()> {
     let (server, clients) = (Authority::new("the server's")?, Authority::new("the clients'")?);
-    let stage = Stage::start("client-certificate", |files, _| {
-        server.mount_listener(files)?;
-        clients.mount_clients(files)?;
-        Ok(())
-    })
-    .await?;
+    let stage = start(&server, &clients).await?;
     let most = METADATA_BYTES_MAX - "subject:O=".len();
     let (fits, long, name) = ("o".repeat(most), "o".repeat(most + 1), "n".repeat(METADATA_BYTES_MAX + 1));
     for (case, subject, fate) in [
